@@ -1,0 +1,53 @@
+# `make demo`, `make test` and `make bench` each set up what they need in .venv, once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test bench clean
+
+demo: $(READY)
+	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --patch-size 64 --pairs 25 \
+		--elastix-pairs 2 --out runs/demo
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(READY)
+	$(BIN)/python benchmarks/registration_speed.py
+
+# What setup.cfg asks for is installed with its own dependencies, except escnn, whose metadata
+# wants a Fortran compiler for a package that is never used here; and the project itself.
+$(READY): setup.cfg setup.py constraints.txt Makefile
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "equicomir: expected Python 3.11 as python3.11 or python3, found" \
+		"$$($(or $(PYTHON),false) --version 2>/dev/null || echo none); install it or say make PYTHON=/path/to/python3.11." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "equicomir: expected Python's venv module, found none; on Debian: apt install python3.11-venv." >&2; exit 2; }
+	@echo "Setting up .venv (once; some minutes, and some GB for torch)"
+	@rm -f $(READY)
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -c "$$REQUIREMENTS" > .venv/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps escnn==1.0.11
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 --editable .
+	@touch $(READY)
+
+# Every requirement and the test extra of setup.cfg, but escnn.
+define REQUIREMENTS
+import configparser
+read = configparser.ConfigParser(interpolation=None)
+read.read("setup.cfg")
+extras = read["options.extras_require"]
+lines = (read["options"]["install_requires"] + extras["baselines"] + extras["test"]).splitlines()
+print("setuptools")
+for line in map(str.strip, lines):
+    if line and line[0] not in "#%" and not line.startswith("escnn"):
+        print(line)
+endef
+export REQUIREMENTS
+
+clean:
+	rm -rf .venv runs build *.egg-info

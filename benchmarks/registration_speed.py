@@ -1,0 +1,87 @@
+"""How long one pair takes, representations included: the learned way beside the ordinary ones.
+
+    python benchmarks/registration_speed.py [--size 320] [--repeats 5]
+
+prints the median seconds a pair of every method in one run, in turn (this way a machine that
+drifts slows all of them), as a ratio to the learned one too. Speed does not depend on what the
+weights have learned, so the encoders are untrained.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import skimage
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from equicomir.geometry import image_centre, rigid, warp_image
+from equicomir.images.pairs import Scaling
+from equicomir.registration import elastix, features, search
+from equicomir.representations import Representations
+from equicomir.shapes import Array
+
+
+def pair(size: int, generator: np.random.Generator) -> tuple[Array, Array]:
+    """A patch of a photograph and the same turned by any angle, with real context."""
+    whole = torch.from_numpy(skimage.data.retina().mean(axis=2))[None, None]
+    corner = rigid(0, (600 - size // 2, 600 - size // 2))
+    shift = generator.uniform(-0.09, 0.09, 2) * size
+    turn = rigid(
+        generator.uniform(-180, 180), (shift[0], shift[1]), centre=image_centre(size, size)
+    )
+    fixed, _ = warp_image(whole, corner, size=(size, size))
+    moving, _ = warp_image(whole, corner @ turn, size=(size, size))
+    return fixed[0].numpy(), moving[0].numpy()
+
+
+def main() -> None:
+    """Time every method and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=320, help="height and width, px")
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args()
+    scaling = Scaling((0.0,), (255.0,))
+    model = Representations(
+        {"A": scaling, "B": scaling}, generator=torch.Generator().manual_seed(0)
+    )
+
+    def encode(fixed: Array, moving: Array) -> list[Array]:
+        images = (("A", fixed), ("B", moving))
+        tensors = [(m, torch.from_numpy(image).float()[None]) for m, image in images]
+        return [model.encode(m, tensor)[0].double().numpy() for m, tensor in tensors]
+
+    def learned(fixed: Array, moving: Array) -> object:
+        return search.register(*encode(fixed, moving))
+
+    methods = {
+        "representations and search": learned,
+        "of which: both representations": encode,
+        "SIFT": features.register,
+        "mutual information, elastix, 12 starts": elastix.register,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    generator = np.random.default_rng(0)
+    for repeat in range(chosen.repeats + 1):
+        fixed, moving = pair(chosen.size, generator)
+        for name, method in methods.items():
+            begun = time.perf_counter()
+            method(fixed, moving)
+            if repeat:  # the first builds caches
+                seconds[name].append(time.perf_counter() - begun)
+    table = Table(
+        title=f"One pair of {chosen.size} x {chosen.size}, {torch.get_num_threads()} threads"
+    )
+    for heading in ("method", "median s", "least", "most", "ratio"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    reference = np.median(seconds["representations and search"])
+    for name, took in seconds.items():
+        median = np.median(took)
+        numbers = (median, min(took), max(took), median / reference)
+        table.add_row(name, *(f"{number:.2f}" for number in numbers))
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""What must hold of an encoder, a filter and a loss: measures, and the gate made of them.
+
+Each property is a number that should be zero, measured on a case that Hypothesis draws (seeds and
+configurations, never pixels, never constant images: a plain CNN is perfectly equivariant on
+those). The tests are one line over these; every experiment runs the gate on the very objects it
+is about to use, and goes no further if something does not hold.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import hypothesis
+import hypothesis.strategies as st
+import torch
+from torch import Tensor, nn
+
+from equicomir.shapes import Images, Mask, Stack
+
+#: Exit status of an experiment whose gate did not hold.
+GATE_FAILED = 3
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Case:
+    """What Hypothesis draws.
+
+    Attributes:
+        seed: of the random images.
+        blocks: size of the images, in units of the smallest valid one.
+        batch: number of images.
+        quarter_turns: 1 to 3.
+        training: whether modules are in train mode.
+        scale: by how much random numbers are multiplied.
+    """
+
+    seed: int
+    blocks: int
+    batch: int
+    quarter_turns: int
+    training: bool
+    scale: float
+
+    def images(self, batch: int, channels: int, size: int, dtype: torch.dtype) -> Images:
+        """Random non-constant images (batch, channels, size, size), from the seed."""
+        generator = torch.Generator().manual_seed(self.seed)
+        x = torch.randn(batch, channels, size, size, generator=generator, dtype=torch.float64)
+        return (self.scale * x).to(dtype)
+
+
+def cases() -> st.SearchStrategy[Case]:
+    """The strategy behind every property."""
+    return st.builds(
+        Case,
+        seed=st.integers(0, 2**31 - 1),
+        blocks=st.integers(4, 9),
+        batch=st.integers(2, 4),
+        quarter_turns=st.integers(1, 3),
+        training=st.booleans(),
+        scale=st.sampled_from([0.1, 1.0, 3.0]),
+    )
+
+
+@dataclass(frozen=True)
+class Property:
+    """A claim, how far a case is from it, and how far is too far.
+
+    Attributes:
+        name: the claim, as one reads it when it is broken.
+        error: zero if it holds exactly.
+        tolerance: the greatest error that rounding explains.
+    """
+
+    name: str
+    error: Callable[[Case], float]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of one property.
+
+    Attributes:
+        name: the claim.
+        held: whether every case was within the tolerance.
+        worst: the greatest error seen (infinity where the object raised).
+        tolerance: as the property says.
+        cases: how many were tried.
+        reason: what was raised, or empty.
+    """
+
+    name: str
+    held: bool
+    worst: float
+    tolerance: float
+    cases: int
+    reason: str = ""
+
+
+def relative_error(came: Tensor, expected: Tensor) -> float:
+    """||came - expected|| / ||expected - mean expected||; infinite where it is not a number."""
+    spread = (expected - expected.mean()).norm()
+    error = float((came - expected).norm() / spread.clamp(min=_TINY))
+    return error if math.isfinite(error) else math.inf
+
+
+def quarter_turn(x: Tensor, times: int) -> Tensor:
+    """Turn the last two axes by quarter turns, exactly."""
+    return torch.rot90(x, times, (-2, -1))
+
+
+# ------------------------------------------------------------------------------- encoders
+
+
+def quarter_turn_error(
+    encoder: Callable[[Images], Images], case: Case, *, channels: int = 1, size_multiple: int = 4
+) -> float:
+    """How far f(turned x) is from turned f(x), relative to the spread of f.
+
+    Args:
+        encoder: any map of images; a module is copied, so that its statistics are left alone.
+        case: the images, the turn, and the mode of a module.
+        channels: of its input.
+        size_multiple: sizes that are multiples of this are valid.
+
+    Example:
+        >>> case = Case(0, 4, 2, 1, False, 1.0)
+        >>> quarter_turn_error(lambda x: x.roll(1, dims=-1), case) > 0.1
+        True
+    """
+    f, dtype = encoder, torch.float32
+    if isinstance(encoder, nn.Module):
+        # The eval-mode statistics of both passes must be the same: each starts from a copy.
+        f = copy.deepcopy(encoder).train(case.training)
+        dtype = next(encoder.parameters()).dtype
+    x = case.images(case.batch, channels, case.blocks * size_multiple, dtype)
+    with torch.no_grad():
+        straight, of_turned = f(x), f(quarter_turn(x, case.quarter_turns))
+    return relative_error(of_turned, quarter_turn(straight, case.quarter_turns))
+
+
+def of_encoder(
+    name: str, encoder: Callable[[Images], Images], *, channels: int = 1, size_multiple: int = 4
+) -> list[Property]:
+    """What must hold of a rotation-equivariant encoder in float32."""
+    return [
+        Property(
+            f"{name}: turning the image by quarter turns turns its representation",
+            lambda case: quarter_turn_error(
+                encoder, case, channels=channels, size_multiple=size_multiple
+            ),
+            1e-5,
+        )
+    ]
+
+
+# -------------------------------------------------------------------------------- filters
+
+
+def constant_response(image_filter: Callable[[Images], Images], case: Case) -> float:
+    """The greatest response to constant images of values up to about ten."""
+    values = case.images(case.batch, 1, 1, torch.float64) * 3
+    return float(image_filter(values.expand(-1, -1, 32, 32).clone()).abs().max())
+
+
+def linearity_error(image_filter: Callable[[Images], Images], case: Case) -> float:
+    """How far filter(a x + y) is from a filter(x) + filter(y)."""
+    x, y = case.images(2, 1, 32, torch.float64).split(1)
+    factor = case.batch - 0.5
+    together = image_filter(factor * x + y)
+    return relative_error(together, factor * image_filter(x) + image_filter(y))
+
+
+def filter_turn_error(image_filter: Callable[[Images], Images], case: Case) -> float:
+    """How far the filter is from commuting with quarter turns."""
+    x = case.images(case.batch, 1, 4 * case.blocks, torch.float64)
+    turned_after = quarter_turn(image_filter(x), case.quarter_turns)
+    return relative_error(image_filter(quarter_turn(x, case.quarter_turns)), turned_after)
+
+
+def of_filter(image_filter: Callable[[Images], Images]) -> list[Property]:
+    """What must hold of a high-pass filter, in float64."""
+    claims: list[tuple[str, Callable[[Callable[[Images], Images], Case], float]]] = [
+        ("filter: removes constants", constant_response),
+        ("filter: is linear", linearity_error),
+        ("filter: commutes with quarter turns", filter_turn_error),
+    ]
+    return [
+        Property(name, lambda case, error=error: error(image_filter, case), 1e-9)  # type: ignore[misc]
+        for name, error in claims
+    ]
+
+
+# --------------------------------------------------------------------------------- losses
+
+Loss = Callable[[Stack], Tensor]
+
+
+def representations(case: Case, channels: int, size: int) -> Stack:
+    """Random representations of two modalities, (2, batch, channels, size, size), float64."""
+    every = case.images(2 * case.batch, channels, size, torch.float64)
+    return every.reshape(2, case.batch, channels, size, size)
+
+
+def naive_error(loss: Loss, naive: Loss, case: Case, *, channels: int, size: int) -> float:
+    """|loss - its naive form|, relative to one nat or the loss, whichever is more."""
+    y = representations(case, channels, size)
+    expected = float(naive(y))
+    return _finite(abs(float(loss(y)) - expected) / max(1.0, abs(expected)))
+
+
+def loss_turn_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
+    """How much the loss changes when all representations are turned together."""
+    y = representations(case, channels, size)
+    return _finite(abs(float(loss(y)) - float(loss(quarter_turn(y, case.quarter_turns)))))
+
+
+def offset_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
+    """How much the loss changes when a different constant is added to each representation."""
+    y = representations(case, channels, size)
+    offsets = representations(case, channels, 1)
+    return _finite(abs(float(loss(y + 5 * offsets.flip(1))) - float(loss(y))))
+
+
+def gradient_sum_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
+    """|sum| of the gradient over the pixels of a representation, relative to its size."""
+    y = representations(case, channels, size).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(y), y)
+    total = gradient.sum((-2, -1)).abs().max()
+    return _finite(float(total / gradient.abs().sum((-2, -1)).max().clamp(min=_TINY)))
+
+
+def of_loss(
+    loss: Loss, naive: Loss, *, size: int, channels: int = 1, filtered: bool
+) -> list[Property]:
+    """What must hold of a loss of representations, in float64.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        naive: the same by its definition, in a double loop.
+        size: height and width of the representations, in pixels.
+        channels: of the representations.
+        filtered: whether it compares high-passed representations; then constants must not
+            matter (for an unfiltered loss they do).
+    """
+    shape = {"channels": channels, "size": size}
+    found = [
+        Property(
+            "loss: equals its naive double loop",
+            lambda case: naive_error(loss, naive, case, **shape),
+            1e-8,
+        ),
+        Property(
+            "loss: turning all representations together changes nothing",
+            lambda case: loss_turn_error(loss, case, **shape),
+            1e-8,
+        ),
+    ]
+    if filtered:
+        found += [
+            Property(
+                "loss: adding a constant to each representation changes nothing",
+                lambda case: offset_error(loss, case, **shape),
+                1e-8,
+            ),
+            Property(
+                "loss: its gradient with respect to a representation sums to zero",
+                lambda case: gradient_sum_error(loss, case, **shape),
+                1e-8,
+            ),
+        ]
+    return found
+
+
+def naive_info_nce(
+    y: Stack,
+    *,
+    temperature: float,
+    mask: Mask,
+    image_filter: Callable[[Images], Images] | None = None,
+) -> Tensor:
+    """InfoNCE with the negative MSE by its definition: two loops, one pair at a time.
+
+    Args:
+        y: shape (2, batch, channels, height, width).
+        temperature: positive.
+        mask: boolean (height, width).
+        image_filter: applied to each representation alone, or None.
+
+    Returns:
+        The loss, a scalar; see :func:`equicomir.losses.contrastive.info_nce`.
+    """
+    every = [image[None] for modality in y for image in modality]
+    if image_filter is not None:
+        every = [image_filter(image) for image in every]
+    inside = [image[..., mask] for image in every]
+    batch, total = y.shape[1], y.new_zeros(())
+    for anchor in range(2 * batch):
+        positive, log_sum = y.new_zeros(()), y.new_full((), -math.inf)
+        for other in range(2 * batch):
+            if other == anchor:
+                continue
+            score = -(inside[anchor] - inside[other]).square().mean() / temperature
+            log_sum = torch.logaddexp(log_sum, score)
+            if other % batch == anchor % batch:
+                positive = score
+        total = total + log_sum - positive
+    return total / (2 * batch)
+
+
+def _finite(error: float) -> float:
+    return error if math.isfinite(error) else math.inf
+
+
+# ---------------------------------------------------------------------------------- the gate
+
+
+def check(claim: Property, *, examples: int = 12) -> Verdict:
+    """Measure a property on cases that Hypothesis draws, the same ones every time.
+
+    Args:
+        claim: the property.
+        examples: how many cases.
+
+    Returns:
+        The verdict; an object that raises has not held.
+
+    Example:
+        >>> check(Property("zero is zero", lambda case: 0.0, 1e-9)).held
+        True
+    """
+    errors: list[float] = []
+    reasons: list[str] = []
+
+    @hypothesis.settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(cases())
+    def measure(case: Case) -> None:
+        try:
+            errors.append(_finite(claim.error(case)))
+        except Exception as raised:  # whatever it raises, it does not hold
+            errors.append(math.inf)
+            reasons.append(f"{type(raised).__name__}: {raised}")
+
+    measure()
+    worst = max(errors)
+    reason = reasons[0] if reasons else ""
+    return Verdict(
+        claim.name, worst <= claim.tolerance, worst, claim.tolerance, len(errors), reason
+    )
+
+
+def gate(claims: Sequence[Property], *, examples: int = 12) -> list[Verdict]:
+    """Check every property; the caller goes no further unless all held."""
+    return [check(claim, examples=examples) for claim in claims]

@@ -1,0 +1,199 @@
+"""Encoders of all modalities as one model: what is trained, saved, loaded and asked for images.
+
+A saved model is a folder of two files: ``weights.safetensors`` (parameters and statistics) and
+``settings.json`` (everything needed to build the same encoders again). Neither can run code.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from equicomir.encoders.plain import plain
+from equicomir.encoders.steerable import steerable
+from equicomir.encoders.unet import UNet
+from equicomir.images.pairs import Scaling
+from equicomir.shapes import Images, Stack, check_tensor
+
+_FAMILIES: dict[str, Callable[..., UNet]] = {"steerable": steerable, "plain": plain}
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Which encoder a modality gets.
+
+    Attributes:
+        family: ``"steerable"`` or ``"plain"``.
+        order: N of the cyclic group C_N; the plain control takes its channel count from it.
+        widths: fields at each resolution, finest first.
+        kernel_size: odd, in pixels.
+        representation_channels: of the shared representation.
+    """
+
+    family: str = "steerable"
+    order: int = 8
+    widths: tuple[int, ...] = (2, 4, 8)
+    kernel_size: int = 5
+    representation_channels: int = 1
+
+
+class Representations(nn.Module):
+    """One encoder a modality, into one shared representation.
+
+    Args:
+        scalings: how the intensities of each modality are scaled; its order is the order of
+            modalities, its length a modality the number of input channels.
+        settings: of every encoder.
+        generator: draws the first weights.
+
+    Raises:
+        ValueError: the settings name no encoder that there is.
+
+    Example:
+        >>> scaling = Scaling((0.0,), (1.0,))
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> model = Representations({"T1": scaling, "T2": scaling}, generator=rng)
+        >>> model.encode("T1", torch.rand(1, 1, 33, 50)).shape
+        torch.Size([1, 1, 33, 50])
+    """
+
+    def __init__(
+        self,
+        scalings: Mapping[str, Scaling],
+        settings: EncoderSettings | None = None,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.scalings = dict(scalings)
+        self.settings = settings or EncoderSettings()
+        options = asdict(self.settings)
+        family = options.pop("family")
+        if family not in _FAMILIES:
+            raise ValueError(f"family: expected one of {sorted(_FAMILIES)}, got {family!r}.")
+        self.encoders = nn.ModuleList(
+            _FAMILIES[family](len(scaling.low), generator=generator, **options)
+            for scaling in self.scalings.values()
+        )
+
+    def encoder(self, modality: str) -> UNet:
+        """The network of one modality.
+
+        Raises:
+            ValueError: the model does not know the modality.
+        """
+        if modality not in self.scalings:
+            raise ValueError(f"modality: expected one of {list(self.scalings)}, got {modality!r}.")
+        network = self.encoders[list(self.scalings).index(modality)]
+        assert isinstance(network, UNet)
+        return network
+
+    def forward(self, patches: Sequence[Images]) -> Stack:
+        """Encode scaled patches of a valid size, one tensor a modality, in the model's order.
+
+        Returns:
+            Shape (modalities, batch, representation channels, height, width).
+        """
+        pairs = zip(self.encoders, patches, strict=True)
+        return torch.stack([network(images) for network, images in pairs])
+
+    @torch.no_grad()
+    def encode(self, modality: str, images: Images) -> Images:
+        """The representation of images of any size, in eval mode, without gradients.
+
+        Images are continued by their border up to the next valid size, and cut again. Where that
+        takes an odd number of pixels the continuation is not symmetric, and quarter turns are
+        exact no more: cut to a valid size for that.
+
+        Args:
+            modality: whose encoder to use.
+            images: shape (batch, channels, height, width), in the instrument's own units.
+
+        Returns:
+            Shape (batch, representation channels, height, width).
+
+        Raises:
+            TypeError: not a floating tensor.
+            ValueError: unknown modality, or another number of channels than in training.
+        """
+        check_tensor("images", images, "batch channels height width")
+        network = self.encoder(modality)
+        height, width = images.shape[-2:]
+        missing = [-n % network.size_multiple for n in (height, width)]
+        top, left = (n // 2 for n in missing)
+        scaled = self.scalings[modality](images)
+        padding = (left, missing[1] - left, top, missing[0] - top)
+        was_training = self.training
+        try:
+            self.eval()
+            encoded: Images = network(F.pad(scaled, padding, mode="replicate"))
+        finally:
+            self.train(was_training)
+        return encoded[..., top : top + height, left : left + width]
+
+
+def save(model: Representations, folder: Path, **notes: Any) -> None:
+    """Write a model as ``weights.safetensors`` and ``settings.json``.
+
+    Args:
+        model: what to save.
+        folder: made if it does not exist.
+        notes: anything more for the settings file (JSON values), e.g. how it was trained.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    settings = {
+        "encoders": asdict(model.settings),
+        "scalings": {name: asdict(scaling) for name, scaling in model.scalings.items()},
+        **notes,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def load(folder: Path) -> Representations:
+    """Read a model that :func:`save` wrote, in eval mode.
+
+    Raises:
+        ValueError: a file is missing, damaged, or does not belong to the other; it is named.
+
+    Example:
+        >>> import tempfile
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> model = Representations({"T1": Scaling((0.0,), (1.0,))}, generator=rng)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(model, Path(folder))
+        ...     again = load(Path(folder))
+        >>> x = torch.rand(1, 1, 16, 16)
+        >>> torch.equal(model.encode("T1", x), again.encode("T1", x))
+        True
+    """
+    settings_path, weights_path = folder / "settings.json", folder / "weights.safetensors"
+    try:
+        settings = json.loads(settings_path.read_text())
+        encoders = dict(settings["encoders"])
+        scalings = {
+            name: Scaling(tuple(value["low"]), tuple(value["high"]))
+            for name, value in settings["scalings"].items()
+        }
+        encoders["widths"] = tuple(encoders["widths"])
+        built = EncoderSettings(**encoders)
+        model = Representations(scalings, built, generator=torch.Generator())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{settings_path}: expected a model's settings, got: {error}.") from error
+    try:
+        model.load_state_dict(safetensors.torch.load_file(weights_path))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{weights_path}: expected these weights, got: {reason}.") from error
+    return model.eval()

@@ -1,0 +1,163 @@
+"""The training loop, on Lightning Fabric."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from equicomir.filters import high_pass, reach
+from equicomir.images.pairs import Scene, percentile_scaling
+from equicomir.images.patches import cut_patches, draw_patches, patch_places
+from equicomir.losses.contrastive import info_nce
+from equicomir.losses.rotated_pairs import turn_back, valid_disk
+from equicomir.representations import EncoderSettings, Representations
+from equicomir.shapes import Stack
+from equicomir.training.settings import TrainingSettings
+
+_MEASURED_STEPS = 10  # at the schedule's first rate; their time fixes the number of steps
+_WARM_UP_STEPS = 2  # not timed: the first steps also build caches
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives back.
+
+    Attributes:
+        model: in eval mode.
+        settings: as given, with the number of steps that was run.
+        losses: InfoNCE, one a step, in nats.
+        seconds: wall time.
+    """
+
+    model: Representations
+    settings: TrainingSettings
+    losses: list[float]
+    seconds: float
+
+
+def objective(settings: TrainingSettings) -> Callable[[Stack], torch.Tensor]:
+    """The loss of a run: from representations in the scene's own frame to a scalar.
+
+    It is what training minimises and what the gate checks: InfoNCE in the valid disk, of
+    high-passed representations where the settings say so.
+
+    Raises:
+        ValueError: the patches are too small for the filter.
+    """
+    cutoff = settings.high_pass_cutoff
+    border = 0 if cutoff is None else reach(cutoff)
+    return partial(
+        info_nce,
+        temperature=settings.temperature,
+        mask=valid_disk(settings.patch_size, border),
+        image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
+    )
+
+
+def new_model(
+    scenes: Sequence[Scene], encoder: EncoderSettings, settings: TrainingSettings
+) -> Representations:
+    """The untrained model of a run: scaling from the training images, weights from the seed."""
+    scalings = {
+        modality: percentile_scaling([scene.images[modality] for scene in scenes])
+        for modality in scenes[0].images
+    }
+    generator = torch.Generator().manual_seed(settings.seed)
+    return Representations(scalings, encoder, generator=generator)
+
+
+def train(
+    scenes: Sequence[Scene],
+    encoder: EncoderSettings,
+    settings: TrainingSettings,
+    *,
+    label: str = "training",
+    quiet: bool = False,
+) -> Trained:
+    """Learn representations from aligned scenes.
+
+    Args:
+        scenes: the training part, in the instruments' own units.
+        encoder: which encoder each modality gets.
+        settings: of the run; the same settings (with ``steps``) on the same machine give the
+            same weights.
+        label: before the progress bar.
+        quiet: no progress bar.
+
+    Returns:
+        The model in eval mode, with the settings that were run.
+
+    Raises:
+        ValueError: a scene is smaller than a patch, a patch's size is not valid for the encoder
+            or too small for the filter, or the loss stopped being finite.
+    """
+    begun = time.perf_counter()
+    if not scenes:
+        raise ValueError("scenes: expected at least one to learn from, got none.")
+    model = new_model(scenes, encoder, settings)
+    loss_of = objective(settings)
+    scaled = [
+        Scene(s.name, {m: model.scalings[m](image) for m, image in s.images.items()})
+        for s in scenes
+    ]
+    places = patch_places(scaled, settings.patch_size)
+    draws = torch.Generator().manual_seed(settings.seed)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate / 25)
+    network, optimiser = fabric.setup(model, optimiser)
+    schedule: torch.optim.lr_scheduler.OneCycleLR | None = None
+    total = settings.steps
+    losses: list[float] = []
+    measured_from = begun
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+    )
+    console = Console(file=sys.stderr)
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as progress:
+        task = progress.add_task(label, total=None, loss="...")
+        while total is None or len(losses) < total:
+            draw = draw_patches(
+                places,
+                settings.batch,
+                len(model.scalings),
+                any_angle=settings.any_angle,
+                scenes_at_once=settings.scenes_at_once,
+                generator=draws,
+            )
+            representations = network(cut_patches(scaled, draw, settings.patch_size))
+            loss = loss_of(turn_back(representations, draw.degrees))
+            optimiser.zero_grad()
+            fabric.backward(loss)
+            optimiser.step()
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ValueError(f"step {len(losses)}: expected a finite loss, got {losses[-1]}.")
+            if schedule is not None:
+                schedule.step()
+            if len(losses) == _WARM_UP_STEPS:
+                measured_from = time.perf_counter()
+            if len(losses) == _MEASURED_STEPS:
+                now = time.perf_counter()
+                each = (now - measured_from) / (_MEASURED_STEPS - _WARM_UP_STEPS)
+                left = settings.minutes * 60 - (now - begun)
+                total = total or _MEASURED_STEPS + max(1, round(left / each))
+                if total > _MEASURED_STEPS:
+                    schedule = torch.optim.lr_scheduler.OneCycleLR(
+                        optimiser.optimizer,
+                        settings.learning_rate,
+                        total_steps=total - _MEASURED_STEPS + 1,
+                    )
+            progress.update(task, advance=1, total=total, loss=f"{losses[-1]:.3f}")
+    seconds = time.perf_counter() - begun
+    return Trained(model.eval(), replace(settings, steps=len(losses)), losses, seconds)

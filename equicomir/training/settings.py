@@ -1,0 +1,51 @@
+"""What a training run is told: one value, one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How representations are learned.
+
+    Attributes:
+        seed: of weights, places and angles.
+        minutes: wall time to spend when ``steps`` is None; the number of steps is then fixed
+            once, from the measured time of the first ones, and recorded.
+        steps: number of optimiser steps, or None to derive it from ``minutes``.
+        patch_size: height and width of the patches, in pixels; a valid size of the encoder.
+        batch: pairs a step; all others of a batch are a pair's negatives.
+        scenes_at_once: from how many scenes the patches of a batch are taken; None for any.
+        learning_rate: the peak of the one-cycle schedule of Adam.
+        temperature: of InfoNCE.
+        any_angle: turn every image of a pair by its own angle (rotated pairs).
+        high_pass_cutoff: in cycles per pixel: compare representations without what varies more
+            slowly, so that scenes must be told apart by their detail; None compares them as
+            they are.
+    """
+
+    seed: int = 0
+    minutes: float = 5.0
+    steps: int | None = None
+    patch_size: int = 96
+    batch: int = 12
+    scenes_at_once: int | None = None
+    learning_rate: float = 3e-3
+    temperature: float = 0.5
+    any_angle: bool = True
+    high_pass_cutoff: float | None = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values.
+
+        Raises:
+            ValueError: naming the value.
+        """
+        if self.batch < 2:
+            raise ValueError(f"batch: expected at least 2 pairs (negatives), got {self.batch}.")
+        for name in ("minutes", "learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}.")
+        for name in ("steps", "scenes_at_once"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}.")

@@ -1,0 +1,191 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import cases
+
+from equicomir import properties
+from equicomir.filters import high_pass, reach
+from equicomir.losses.contrastive import info_nce
+from equicomir.losses.rotated_pairs import turn_back, valid_disk
+from equicomir.losses.similarity import negative_mse
+
+SIZE = 24
+CUTOFF = 0.2
+
+temperatures = st.floats(0.1, 2.0)
+
+
+def losses(temperature, cutoff=None):
+    """The loss and its naive form."""
+    options = {
+        "temperature": temperature,
+        "mask": valid_disk(SIZE, 0 if cutoff is None else reach(cutoff)),
+        "image_filter": None if cutoff is None else partial(high_pass, cutoff=cutoff),
+    }
+    return partial(info_nce, **options), partial(properties.naive_info_nce, **options)
+
+
+@given(temperatures, st.integers(1, 2), st.sampled_from([None, CUTOFF]), cases())
+def test_the_loss_keeps_its_laws(temperature, channels, cutoff, case):
+    loss, naive = losses(temperature, cutoff)
+    for claim in properties.of_loss(
+        loss, naive, size=SIZE, channels=channels, filtered=cutoff is not None
+    ):
+        assert claim.error(case) < claim.tolerance, claim.name
+
+
+@given(temperatures, cases())
+def test_constants_matter_to_the_unfiltered_loss(temperature, case):
+    loss, _ = losses(temperature)
+    assert properties.offset_error(loss, case, channels=1, size=SIZE) > 1e-4
+
+
+@given(cases())
+def test_the_gradient_of_the_unfiltered_loss_does_not_sum_to_zero(case):
+    loss, _ = losses(2.0)
+    assert properties.gradient_sum_error(loss, case, channels=1, size=SIZE) > 1e-4
+
+
+@given(cases())
+def test_a_planted_anisotropic_filter_does_not_survive_turning(case):
+    mask = valid_disk(SIZE, 2)
+    loss = partial(
+        info_nce, temperature=2.0, mask=mask, image_filter=lambda x: x - x.roll(1, dims=-1)
+    )
+    odd = case.quarter_turns % 2 == 1  # by half a turn, this filter only changes its sign
+    error = properties.loss_turn_error(loss, case, channels=1, size=SIZE)
+    assert not odd or error > 1e-6
+
+
+@given(cases(), temperatures)
+def test_planted_faults_are_not_the_naive_loop(case, temperature):
+    _, naive = losses(temperature)
+
+    def no_temperature(y):
+        return info_nce(y, temperature=1.0, mask=valid_disk(SIZE))
+
+    def no_mask(y):
+        return info_nce(y, temperature=temperature)
+
+    def one_direction(y):  # anchors of the first modality alone
+        scores = negative_mse(y[0], y[1], valid_disk(SIZE)) / temperature
+        return (scores.logsumexp(1) - scores.diagonal()).mean()
+
+    for fault in (no_mask, one_direction, *([no_temperature] if temperature < 0.9 else [])):
+        assert properties.naive_error(fault, naive, case, channels=1, size=SIZE) > 1e-6
+
+
+@given(cases(), temperatures)
+def test_information_is_bounded_and_zero_when_all_are_alike(case, temperature):
+    loss, _ = losses(temperature)
+    y = properties.representations(case, 1, SIZE)
+    bound = math.log(2 * case.batch - 1)
+    assert loss(y) >= 0  # the estimate log(2N - 1) - loss is never above log(2N - 1)
+    alike = y[:1, :1].expand_as(y)
+    assert abs(float(loss(alike)) - bound) < 1e-9
+
+
+@given(cases(), temperatures)
+def test_scenes_may_be_permuted_and_modalities_exchanged(case, temperature):
+    loss, _ = losses(temperature)
+    y = properties.representations(case, 1, SIZE)
+    order = torch.randperm(case.batch, generator=torch.Generator().manual_seed(case.seed))
+    torch.testing.assert_close(loss(y[:, order]), loss(y))
+    torch.testing.assert_close(loss(y.flip(0)), loss(y))
+
+
+@given(cases(), temperatures)
+def test_the_loss_falls_when_a_pair_comes_closer(case, temperature):
+    loss, _ = losses(temperature)
+    y = properties.representations(case, 1, SIZE) / case.scale
+    closer = y.clone()
+    closer[1] = y[0] + 0.1 * (y[1] - y[0])
+    assert loss(closer) < loss(y)
+
+
+@given(cases())
+def test_gradients_agree_with_finite_differences(case):
+    y = properties.representations(case, 1, 8)[:, :2].requires_grad_()
+    loss = partial(info_nce, temperature=1.0, mask=valid_disk(8))
+    assert torch.autograd.gradcheck(loss, (y,), atol=1e-6)
+
+
+@given(cases(), st.sampled_from([torch.float32, torch.float64]))
+def test_gradients_are_finite_where_representations_agree_and_where_they_are_large(case, dtype):
+    for y in (
+        torch.zeros(2, 3, 1, 8, 8, dtype=dtype),
+        torch.full((2, 3, 1, 8, 8), 1e6, dtype=dtype),
+        (1e6 + properties.representations(case, 1, 8)).to(dtype),
+    ):
+        y.requires_grad_()
+        (gradient,) = torch.autograd.grad(info_nce(y), y)
+        assert torch.isfinite(gradient).all()
+
+
+@given(cases())
+def test_large_common_offsets_do_not_cancel_the_similarity(case):
+    y = case.images(2, 1, 8, torch.float64)
+    plain = negative_mse(y, y)
+    shifted = negative_mse((y + 1e4).float(), (y + 1e4).float()).double()
+    torch.testing.assert_close(shifted, plain, rtol=2e-2, atol=1e-2)
+
+
+@given(cases())
+def test_turning_back_undoes_the_turn_the_encoder_saw(case):
+    """Exact for quarter turns; the wrong sign, a planted fault, is not."""
+    y = properties.representations(case, 1, SIZE)
+    degrees = torch.full(y.shape[:2], 90.0 * case.quarter_turns, dtype=torch.float64)
+    seen = torch.rot90(y, case.quarter_turns, (-2, -1))
+    torch.testing.assert_close(turn_back(seen, degrees), y, atol=1e-9, rtol=1e-6)
+    if case.quarter_turns != 2:
+        assert not torch.allclose(turn_back(seen, -degrees), y, atol=1e-2)
+
+
+@given(cases(), st.floats(0, 360))
+def test_constants_do_not_matter_after_turning_back_either(case, degrees):
+    """Outside zeros would be an edge that the filter carries into the disk."""
+    loss, _ = losses(0.5, CUTOFF)
+    y = properties.representations(case, 1, SIZE)
+    degrees = torch.full(y.shape[:2], degrees, dtype=torch.float64)
+    offset = 7 * torch.arange(2 * case.batch, dtype=torch.float64).reshape(*y.shape[:2], 1, 1, 1)
+    torch.testing.assert_close(
+        loss(turn_back(y + offset, degrees)), loss(turn_back(y, degrees)), atol=1e-8, rtol=1e-8
+    )
+
+
+@given(st.integers(12, 40), st.floats(0, 360))
+def test_nothing_from_outside_enters_the_valid_disk(size, degrees):
+    y = torch.zeros(2, 1, 1, size, size, dtype=torch.float64) + 1
+    angles = torch.full((2, 1), degrees, dtype=torch.float64)
+    inside = turn_back(y, angles)[..., valid_disk(size)]
+    torch.testing.assert_close(inside, torch.ones_like(inside))
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        (torch.rand(2, 1, 1, 8, 8), {}, "at least 2 scenes"),
+        (torch.rand(3, 2, 1, 8, 8), {}, "expected 2 modalities, got 3"),
+        (torch.rand(2, 1, 8, 8), {}, "expected 5 axes"),
+        (torch.rand(2, 2, 1, 8, 8) * math.nan, {}, "got NaN or infinity"),
+        (torch.rand(2, 2, 1, 8, 8), {"temperature": 0.0}, "temperature: expected a positive"),
+        (torch.rand(2, 2, 1, 8, 8), {"mask": torch.zeros(8, 8, dtype=torch.bool)}, "at least one"),
+        (torch.rand(2, 2, 1, 8, 8), {"mask": torch.ones(4, 4, dtype=torch.bool)}, r"size \(8, 8\)"),
+    ],
+)
+def test_bad_input_is_refused(y, options, message):
+    with pytest.raises(ValueError, match=message):
+        info_nce(y, **options)
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(ValueError, match="second: expected"):
+        negative_mse(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 4, 4))
+    with pytest.raises(ValueError, match="one angle a representation"):
+        turn_back(torch.rand(2, 2, 1, 8, 8), torch.zeros(2))
+    with pytest.raises(ValueError, match="expected at least 25 pixels"):
+        valid_disk(16, 10)

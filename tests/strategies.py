@@ -1,0 +1,25 @@
+"""What the property tests draw: seeds and configurations, never pixels, never constant images."""
+
+import hypothesis.strategies as st
+import torch
+
+from equicomir.properties import cases
+
+__all__ = ["architectures", "cases", "seeds"]
+
+
+def seeds() -> st.SearchStrategy[torch.Generator]:
+    return st.integers(0, 2**31 - 1).map(lambda seed: torch.Generator().manual_seed(seed))
+
+
+def architectures() -> st.SearchStrategy[dict[str, object]]:
+    """Keyword arguments of an encoder whose group contains the quarter turns."""
+    return st.fixed_dictionaries(
+        {
+            "in_channels": st.integers(1, 3),
+            "representation_channels": st.integers(1, 2),
+            "order": st.sampled_from([4, 8]),
+            "widths": st.sampled_from([(1,), (2, 1), (1, 2, 2)]),
+            "kernel_size": st.sampled_from([3, 5]),
+        }
+    )

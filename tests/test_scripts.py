@@ -1,0 +1,98 @@
+"""The scripts a person runs: they end well, leave what they promise, and refuse what is broken."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from equicomir.representations import EncoderSettings, load
+
+ROOT = Path(__file__).parent.parent
+H0 = ROOT / "experiments" / "h0_baselines.py"
+
+
+def script(path, monkeypatch, *arguments):
+    """A script as a module, with its command line set."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    # Processes that register find the script's functions by this name.
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+    return module
+
+
+def run_h0(*arguments):
+    command = [sys.executable, str(H0), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+def test_the_demo_goes_the_whole_way(tmp_path):
+    done = run_h0(
+        *("--minutes", 0.05, "--patch-size", 64, "--pairs", 1, "--elastix-pairs", 1),
+        *("--levels", "any", "--out", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "holds  encoder of haematoxylin" in done.stdout
+    for method in ("identity", "SIFT", "elastix, 12 starts", "search, plain", "search, steerable"):
+        assert method in done.stdout
+    page = (tmp_path / "report.html").read_text()
+    pictures = [p.name for p in tmp_path.glob("*.png")]
+    assert sorted(pictures) == [
+        *("checkerboard.png", "images.png", "overview.png", "representations.png", "score.png")
+    ]
+    assert page.count("data:image/png;base64,") == 4
+    assert "http" not in page.replace("http-equiv", "")  # nothing is loaded from elsewhere
+    lines = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert [len(line["pairs"]) for line in lines] == [2] * 5
+    assert load(tmp_path / "steerable").settings.family == "steerable"
+    assert load(tmp_path / "plain").settings.family == "plain"
+
+
+def test_a_failed_gate_ends_with_status_3_before_anything_is_trained(monkeypatch, tmp_path, capsys):
+    h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
+    monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(family="plain", widths=(1, 1)))
+    with pytest.raises(SystemExit) as ended:
+        h0.main()
+    assert ended.value.code == 3
+    assert "gate: encoder of haematoxylin: turning the image by quarter turns" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_filter_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
+    h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
+    monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(widths=(1, 1)))
+    monkeypatch.setattr(h0, "high_pass", lambda x, cutoff: x - x.roll(1, dims=-1))
+    with pytest.raises(SystemExit) as ended:
+        h0.main()
+    assert ended.value.code == 3
+    assert "gate: filter: commutes with quarter turns does not hold" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "/nowhere", "--modalities", "A", "B"], "expected a folder of images"),
+        (["--width", 4000], "expected scenes with room for 4000 px patches"),
+        (["--high-pass", 0.9], "cutoff: expected cycles per pixel"),
+        (["--set", "/nowhere"], "expected both or neither"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(arguments, message, tmp_path):
+    done = run_h0(*arguments, "--out", tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_importing_prints_nothing():
+    code = "import equicomir, equicomir.encoders.steerable, equicomir.representations"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,187 @@
+import json
+import math
+
+import pytest
+import torch
+
+from equicomir.images.pairs import Scaling, Scene
+from equicomir.representations import EncoderSettings, Representations, load, save
+from equicomir.training.loop import objective, train
+from equicomir.training.settings import TrainingSettings
+
+TINY = EncoderSettings(order=4, widths=(1, 1), kernel_size=3)
+QUICK = TrainingSettings(steps=14, patch_size=32, batch=4, high_pass_cutoff=0.2)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """One texture in two modalities, of which one is inverted."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for name in ("a", "b"):
+        x = torch.nn.functional.interpolate(
+            torch.randn(1, 1, 24, 24, generator=generator), (96, 96), mode="bicubic"
+        )[0]
+        noise = 0.1 * torch.randn(2, 1, 96, 96, generator=generator)
+        made.append(Scene(name, {"T1": 3 * x + noise[0] + 5, "T2": -x + noise[1]}))
+    return made
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_seed_repeats_the_weights_bit_for_bit_and_another_does_not(scenes):
+    one, again = (train(scenes, TINY, QUICK, quiet=True) for _ in range(2))
+    other = train(scenes, TINY, TrainingSettings(**{**vars(QUICK), "seed": 1}), quiet=True)
+    assert torch.equal(weights(one.model), weights(again.model))
+    assert one.losses == again.losses
+    assert not torch.equal(weights(one.model), weights(other.model))
+
+
+@pytest.mark.parametrize("family", ["steerable", "plain"])
+def test_training_learns_what_the_two_share(scenes, family):
+    change = {"steps": 80, "temperature": 0.1, "learning_rate": 0.01, "high_pass_cutoff": None}
+    settings = TrainingSettings(**{**vars(QUICK), **change})
+    encoder = EncoderSettings(family=family, order=4, widths=(2, 2), kernel_size=3)
+    trained = train(scenes, encoder, settings, quiet=True)
+    chance = math.log(2 * settings.batch - 1)
+    assert sum(trained.losses[-10:]) / 10 < 0.7 * chance
+    assert not trained.model.training
+
+
+def test_a_time_budget_fixes_the_steps_once_and_those_repeat_the_run(scenes):
+    timed = TrainingSettings(**{**vars(QUICK), "steps": None, "minutes": 0.01})
+    first = train(scenes, TINY, timed, quiet=True)
+    assert first.settings.steps == len(first.losses) > 10
+    again = train(scenes, TINY, first.settings, quiet=True)
+    assert torch.equal(weights(first.model), weights(again.model))
+
+
+def test_the_objective_looks_only_inside_the_disk_and_only_at_what_the_filter_leaves(rng):
+    loss = objective(QUICK)
+    y = torch.randn(2, 3, 1, 32, 32, generator=rng, dtype=torch.float64)
+    spoiled = y.clone()
+    spoiled[..., 0, 0] = 1e3
+    assert torch.isclose(loss(y), loss(spoiled))
+    assert torch.isclose(loss(y), loss(y + torch.randn(2, 3, 1, 1, 1, generator=rng)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 1}, "batch: expected at least 2"),
+        ({"minutes": 0}, "minutes: expected a positive"),
+        ({"temperature": -1}, "temperature: expected a positive"),
+        ({"steps": 0}, "steps: expected at least 1"),
+        ({"scenes_at_once": 0}, "scenes_at_once: expected at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**change)
+
+
+def test_patches_that_do_not_fit_are_refused(scenes):
+    for size, message in ((128, "at most 96 pixels"), (33, "nearest valid size is 34 x 34")):
+        settings = TrainingSettings(steps=1, patch_size=size, batch=2)
+        with pytest.raises(ValueError, match=message):
+            train(scenes, TINY, settings, quiet=True)
+    tight = TrainingSettings(patch_size=32, high_pass_cutoff=0.03)
+    with pytest.raises(ValueError, match="take larger patches or a higher cut-off"):
+        objective(tight)
+
+
+@pytest.fixture
+def model(rng):
+    scalings = {"SHG": Scaling((0.0,), (2.0,)), "HE": Scaling((0.0,) * 3, (1.0,) * 3)}
+    return Representations(scalings, TINY, generator=rng)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 41), (7, 50)])
+def test_images_of_any_size_keep_it(model, size, rng):
+    assert model.encode("SHG", torch.rand(2, 1, *size, generator=rng)).shape == (2, 1, *size)
+    assert model.training  # as it was before
+
+
+def test_encoding_a_valid_size_is_the_network_itself_and_padding_stays_at_the_border(model, rng):
+    x = torch.rand(1, 3, 33, 33, generator=rng)
+    with torch.no_grad():
+        expected = model.eval().encoder("HE")(x[..., :32, :32])
+    assert torch.equal(model.encode("HE", x[..., :32, :32]), expected)
+
+
+def test_encoding_turns_with_the_image(model, rng):
+    x = torch.rand(1, 1, 32, 32, generator=rng)
+    turned = torch.rot90(model.encode("SHG", x), 1, (2, 3))
+    torch.testing.assert_close(model.encode("SHG", torch.rot90(x, 1, (2, 3))), turned)
+
+
+def test_what_the_model_does_not_know_is_refused(model):
+    with pytest.raises(ValueError, match=r"modality: expected one of \['SHG', 'HE'\], got 'T1'"):
+        model.encode("T1", torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="expected 3 channels, as in training, got 1"):
+        model.encode("HE", torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="family: expected one of"):
+        Representations(
+            model.scalings, EncoderSettings(family="other"), generator=torch.Generator()
+        )
+
+
+def test_a_saved_model_is_two_small_files_that_give_the_same_numbers(model, tmp_path, rng):
+    x = torch.rand(1, 3, 30, 30, generator=rng)
+    save(model, tmp_path / "m", training={"seed": 3})
+    assert {p.name for p in (tmp_path / "m").iterdir()} == {"weights.safetensors", "settings.json"}
+    assert json.loads((tmp_path / "m" / "settings.json").read_text())["training"] == {"seed": 3}
+    again = load(tmp_path / "m")
+    assert torch.equal(again.encode("HE", x), model.encode("HE", x))
+    assert not again.training
+
+
+def damage_missing(folder):
+    (folder / "weights.safetensors").unlink()
+    return "weights.safetensors: expected these weights"
+
+
+def damage_truncated(folder):
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    return "weights.safetensors: expected these weights"
+
+
+def damage_pickle(folder):
+    torch.save({"a": torch.zeros(1)}, folder / "weights.safetensors")
+    return "weights.safetensors: expected these weights"
+
+
+def damage_other_network(folder):
+    path = folder / "settings.json"
+    path.write_text(path.read_text().replace('"order": 4', '"order": 8'))
+    return "weights.safetensors: expected these weights"
+
+
+def damage_settings(folder):
+    (folder / "settings.json").write_text("{")
+    return "settings.json: expected a model's settings"
+
+
+def damage_unknown_setting(folder):
+    path = folder / "settings.json"
+    path.write_text(path.read_text().replace('"order"', '"disorder"'))
+    return "settings.json: expected a model's settings"
+
+
+def damage_type(folder):
+    path = folder / "settings.json"
+    path.write_text(path.read_text().replace('"order": 4', '"order": "four"'))
+    return "settings.json: expected a model's settings"
+
+
+@pytest.mark.parametrize(
+    "damage", [v for k, v in dict(globals()).items() if k.startswith("damage")]
+)
+def test_damaged_models_are_refused_by_name(model, tmp_path, damage):
+    save(model, tmp_path)
+    message = damage(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
