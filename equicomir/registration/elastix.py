@@ -1,12 +1,14 @@
 """Mutual information by elastix, started at many angles: the classical intensity-based method."""
 
 import math
+import os
 import re
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from equicomir.geometry import image_centre, rigid
@@ -48,22 +50,41 @@ def register(
     fixed, moving, fixed_mask, moving_mask = checked(fixed, moving, fixed_mask, moving_mask)
     if not 0 < start_every_degrees <= 360:
         raise ValueError(f"start_every_degrees: expected (0, 360], got {start_every_degrees}.")
-    starts = np.arange(0, 360, start_every_degrees)
-    ends: list[tuple[float, float, Matrix]] = []
-    reason = "none"
-    for start in starts:
-        try:
-            with warnings.catch_warnings():
-                # ITK's wrapping, loaded piece by piece, predates a rule of Python 3.11.
-                warnings.filterwarnings("ignore", message=".*[sS]wig", category=DeprecationWarning)
-                end = _one_start(fixed, moving, fixed_mask, moving_mask, float(start))
-            ends.append((float(start), *end))
-        except RuntimeError as error:  # elastix's own word that this start led out of the image
-            reason = next((line for line in str(error).splitlines() if "rror" in line), str(error))
+    starts = [float(start) for start in np.arange(0, 360, start_every_degrees)]
+    # In processes of their own, even where one core is all there is: a Python that has loaded
+    # ITK's wrapping can crash at its very end, and then its exit status is that of a failure.
+    results = joblib.Parallel(n_jobs=max(2, os.cpu_count() or 1))(
+        joblib.delayed(_start_or_reason)(fixed, moving, fixed_mask, moving_mask, start)
+        for start in starts
+    )
+    ends = [
+        (start, *result)
+        for start, result in zip(starts, results, strict=True)
+        if not isinstance(result, str)
+    ]
     if not ends:
-        raise ValueError(f"fixed, moving: expected elastix to end from one start, got: {reason}.")
+        raise ValueError(
+            f"fixed, moving: expected elastix to end from one start, got: {results[-1]}."
+        )
     _, score, matrix = max(ends, key=lambda end: end[1])
     return Alignment(matrix, score, [(start, value) for start, value, _ in ends])
+
+
+def _start_or_reason(
+    fixed: Array,
+    moving: Array,
+    fixed_mask: ArrayMask | None,
+    moving_mask: ArrayMask | None,
+    start_degrees: float,
+) -> tuple[float, Matrix] | str:
+    """What one start ended with, or elastix's own word that it led out of the image."""
+    try:
+        with warnings.catch_warnings():
+            # ITK's wrapping, loaded piece by piece, predates a rule of Python 3.11.
+            warnings.filterwarnings("ignore", message=".*[sS]wig", category=DeprecationWarning)
+            return _one_start(fixed, moving, fixed_mask, moving_mask, start_degrees)
+    except RuntimeError as error:
+        return next((line for line in str(error).splitlines() if "rror" in line), str(error))
 
 
 def _one_start(
