@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from equicomir.evaluation.alignment import TestPair, draw_pairs, write_pairs
+from equicomir.evaluation.displacements import TestPair, draw_pairs, write_pairs
 from equicomir.images.pairs import Scene, read_scenes
 from equicomir.images.sources import embedded
 

@@ -84,13 +84,12 @@ def high_pass(images: Images, cutoff: float) -> Images:
     return images - blurred
 
 
-def disk_mask(size: int, radius: float, *, device: torch.device | None = None) -> Mask:
+def disk_mask(size: int, radius: float) -> Mask:
     """The disk about the centre of a square image: what every rotation maps onto itself.
 
     Args:
         size: height and width of the image, in pixels.
         radius: in pixels; at most ``(size - 1) / 2`` for the disk to lie inside.
-        device: where to build it.
 
     Returns:
         Boolean tensor (size, size).
@@ -103,7 +102,7 @@ def disk_mask(size: int, radius: float, *, device: torch.device | None = None) -
         >>> torch.equal(mask, torch.rot90(mask))
         True
     """
-    offsets = torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2
+    offsets = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     mask: Tensor = offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2
     if not mask.any():
         raise ValueError(f"radius: expected a disk with at least one pixel, got {radius}.")

@@ -5,12 +5,13 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from equicomir.evaluation.alignment import Outcome, Summary, summarise
@@ -39,7 +40,7 @@ class Row:
 def rows_of(
     outcomes: Sequence[tuple[str, str, Sequence[Outcome]]], levels: Sequence[str]
 ) -> list[Row]:
-    """Summarise (method, input, outcomes) by level, both directions together."""
+    """Summarise (method, input, outcomes) by level."""
     rows = []
     for method, given, all_outcomes in outcomes:
         by_level = [[o for o in all_outcomes if o.pair.level == level] for level in levels]
@@ -47,47 +48,59 @@ def rows_of(
     return rows
 
 
-def _cells(row: Row) -> list[str]:
-    """The text of a line: success with its interval, error, pairs, at each level; seconds."""
-    cells = [row.method, row.input]
-    seconds = [s.seconds for s in row.summaries if s]
-    for s in row.summaries:
-        if s is None:
-            cells += ["not run", "", ""]
-            continue
-        cells.append(f"{100 * s.success:.0f} % ({100 * s.low:.0f} to {100 * s.high:.0f})")
-        cells.append("-" if math.isnan(s.median_error) else f"{s.median_error:.2f}")
-        cells.append(str(s.pairs))
-    return [*cells, f"{np.median(seconds):.2f}" if seconds else ""]
+def _cells(summary: Summary | None) -> list[str]:
+    """Success with its interval, success each way, corner error, pairs."""
+    if summary is None:
+        return ["not run", "", "", ""]
+    s = summary
+    return [
+        f"{100 * s.success:.0f} % ({100 * s.low:.0f} to {100 * s.high:.0f})",
+        ", ".join(f"{100 * rate:.0f}" for rate in s.each_way),
+        "-" if math.isnan(s.median_error) else f"{s.median_error:.2f}",
+        str(s.pairs),
+    ]
 
 
-def _headings(levels: Sequence[str]) -> list[str]:
-    columns = ["method", "given"]
+def _seconds(summaries: Sequence[Summary | None]) -> str:
+    return f"{np.median([s.seconds for s in summaries if s] or [math.nan]):.2f}"
+
+
+def _table(rows: Sequence[Row], levels: Sequence[str]) -> list[list[str]]:
+    """Headings and lines, all levels beside each other."""
+    headings = ["method", "given"]
     for level in levels:
-        columns += [f"success, level {level}", "error, px", "pairs"]
-    return [*columns, "s a pair"]
+        headings += [f"success, level {level}", "each way, %", "error, px", "pairs"]
+    lines = [
+        [
+            row.method,
+            row.input,
+            *chain.from_iterable(map(_cells, row.summaries)),
+            _seconds(row.summaries),
+        ]
+        for row in rows
+    ]
+    return [[*headings, "s a pair"], *lines]
 
 
 def terminal_tables(title: str, rows: Sequence[Row], levels: Sequence[str]) -> list[Table]:
     """The table of methods for a terminal of 80 columns: one a level, below each other."""
     tables = []
     for index, level in enumerate(levels):
-        table = Table(title=f"{title}, level {level}", title_justify="left")
-        for heading in ("method", "given", "success (95 %)", "error, px", "pairs", "s a pair"):
-            justify: Literal["left", "right"] = (
-                "left" if heading in ("method", "given") else "right"
-            )
-            table.add_column(heading, justify=justify, no_wrap=True)
+        table = Table(title=f"{title}, level {level}", title_justify="left", box=SIMPLE_HEAD)
+        table.add_column("method", no_wrap=True)
+        for heading in ("success (95 %)", "each way", "error, px", "pairs", "s a pair"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for row in rows:
-            one = Row(row.method, row.input, [row.summaries[index]])
-            table.add_row(*_cells(one))
+            one = row.summaries[index]
+            table.add_row(row.method, *_cells(one), _seconds([one]))
         tables.append(table)
     return tables
 
 
 def markdown_table(rows: Sequence[Row], levels: Sequence[str]) -> str:
     """The same table in Markdown."""
-    lines = [_headings(levels), ["---"] * len(_headings(levels)), *map(_cells, rows)]
+    headings, *lines = _table(rows, levels)
+    lines = [headings, ["---"] * len(headings), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -246,7 +259,7 @@ def write_page(
     page = _PAGE.format(
         title=html.escape(title),
         paragraphs="".join(f"<p>{html.escape(text)}</p>" for text in paragraphs),
-        table=_html_table([_headings(levels), *map(_cells, rows)]),
+        table=_html_table(_table(rows, levels)),
         pair_title=html.escape(pair_title),
         pictures="".join(figures),
         gate=_html_table(gate),

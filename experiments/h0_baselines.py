@@ -29,8 +29,9 @@ import torch
 from rich.console import Console
 
 from equicomir import properties, report
-from equicomir.evaluation import alignment, records
-from equicomir.evaluation.alignment import Method, Outcome, TestPair
+from equicomir.evaluation import alignment, displacements, records
+from equicomir.evaluation.alignment import Method, Outcome
+from equicomir.evaluation.displacements import TestPair
 from equicomir.filters import high_pass, reach
 from equicomir.geometry import rotation_degrees, warp_image
 from equicomir.images.pairs import Scene
@@ -62,7 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patch-size", type=int, default=96, help="of training patches, px")
     parser.add_argument("--pairs", type=int, default=100, help="a level and direction")
     parser.add_argument("--elastix-pairs", type=int, default=25, help="a level and direction")
-    parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=alignment.LEVELS)
+    parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=displacements.LEVELS)
     parser.add_argument(
         "--high-pass",
         type=float,
@@ -150,13 +151,13 @@ def aligned(
     moving: Array,
     mask: ArrayMask,
     modalities: tuple[str, str],
-) -> Alignment:
-    """Search on the representations of both images."""
+) -> tuple[Alignment, list[Array]]:
+    """Search on the representations of both images; the representations too."""
     encoded = [
         model.encode(modality, torch.from_numpy(image).float()[None])[0].double().numpy()
         for modality, image in zip(modalities, (fixed, moving), strict=True)
     ]
-    return search.register(encoded[0], encoded[1], moving_mask=mask)
+    return search.register(encoded[0], encoded[1], moving_mask=mask), encoded
 
 
 def on_representations(
@@ -167,7 +168,8 @@ def on_representations(
     modalities: tuple[str, str],
 ) -> Matrix:
     """The same, as a method."""
-    return aligned(model, fixed, moving, mask, modalities).moving_to_fixed
+    found, _ = aligned(model, fixed, moving, mask, modalities)
+    return found.moving_to_fixed
 
 
 def run(method: Method, pairs: Sequence[TestPair], scenes: Sequence[Scene]) -> list[Outcome]:
@@ -208,12 +210,8 @@ def draw_pictures(
     folder: Path, model: Representations, pair: TestPair, scenes: Sequence[Scene]
 ) -> list[tuple[Path, str]]:
     """Draw one pair: images, representations, score against angle, before and after."""
-    fixed, moving, mask = alignment.cut_pair(pair, {scene.name: scene for scene in scenes})
-    found = aligned(model, fixed, moving, mask, (pair.fixed, pair.moving))
-    encoded = [
-        model.encode(modality, torch.from_numpy(image).float()[None])[0].numpy()
-        for modality, image in ((pair.fixed, fixed), (pair.moving, moving))
-    ]
+    fixed, moving, mask = displacements.cut_pair(pair, {scene.name: scene for scene in scenes})
+    found, encoded = aligned(model, fixed, moving, mask, (pair.fixed, pair.moving))
     moved, inside = warp_image(
         torch.from_numpy(moving)[None],
         np.linalg.inv(found.moving_to_fixed),
@@ -293,10 +291,10 @@ def read_list(parts: Parts, width: int) -> list[TestPair]:
     """The committed list of a set, its modalities and a width; drawn where there is none."""
     path = PAIRS / f"{parts.name}_{'_'.join(parts.modalities)}_{width}.csv"
     if path.exists():
-        return alignment.read_pairs(path)
+        return displacements.read_pairs(path)
     first, second = parts.modalities
     generator = np.random.default_rng(width)
-    return alignment.draw_pairs(parts.test, (first, second), width, 100, generator=generator)
+    return displacements.draw_pairs(parts.test, (first, second), width, 100, generator=generator)
 
 
 def compare(
@@ -382,7 +380,8 @@ def notes(
         f"Both encoders were given the same minutes ({spent}) on the same images, every "
         f"image turned by its own angle, and registered by the same search. A success "
         f"is a mean corner error of at most 2 % of the width, {0.02 * width:.2f} px; the interval "
-        "is Wilson's at 95 %, over the pairs of both directions as if they were independent. "
+        "is Wilson's at 95 %, over the pairs of both directions as if they were independent; "
+        f"each way: {parts.modalities[0]} fixed, then {parts.modalities[1]} fixed. "
         "SIFT and elastix (mutual information) are given the raw images, the search what the "
         "encoders learned.",
     ]

@@ -12,15 +12,12 @@ from strategies import seeds
 from equicomir.encoders.plain import plain
 from equicomir.encoders.steerable import steerable
 from equicomir.evaluation import records
-from equicomir.evaluation.alignment import (
+from equicomir.evaluation.alignment import Outcome, corner_error, evaluate, summarise
+from equicomir.evaluation.displacements import (
     LEVELS,
-    Outcome,
-    corner_error,
     cut_pair,
     draw_pairs,
-    evaluate,
     read_pairs,
-    summarise,
     write_pairs,
 )
 from equicomir.evaluation.equivariance import equivariance_error
@@ -151,6 +148,7 @@ def test_a_method_that_raises_has_failed_and_counts():
     outcomes = evaluate(half, pairs, [scene()])
     summary = summarise(outcomes)
     assert (summary.pairs, summary.success) == (len(pairs), 0.5)
+    assert summary.each_way == (0.0, 1.0)
     assert math.isclose(summary.median_error, 0.2, abs_tol=1e-9)
     assert {o.failure for o in outcomes} == {"", "RuntimeError: lost"}
 

@@ -74,6 +74,17 @@ def test_a_broken_filter_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
     assert "gate: filter: commutes with quarter turns does not hold" in capsys.readouterr().err
 
 
+def test_a_broken_loss_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
+    h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
+    monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(widths=(1, 1)))
+    right = h0.objective
+    monkeypatch.setattr(h0, "objective", lambda settings: lambda y: right(settings)(y) * 1.01)
+    with pytest.raises(SystemExit) as ended:
+        h0.main()
+    assert ended.value.code == 3
+    assert "gate: loss: equals its naive double loop does not hold" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

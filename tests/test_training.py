@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,6 +116,9 @@ def test_encoding_turns_with_the_image(model, rng):
     x = torch.rand(1, 1, 32, 32, generator=rng)
     turned = torch.rot90(model.encode("SHG", x), 1, (2, 3))
     torch.testing.assert_close(model.encode("SHG", torch.rot90(x, 1, (2, 3))), turned)
+    plain = Representations(model.scalings, replace(TINY, family="plain"), generator=rng)
+    turned = torch.rot90(plain.encode("SHG", x), 1, (2, 3))
+    assert (plain.encode("SHG", torch.rot90(x, 1, (2, 3))) - turned).abs().max() > 1e-2
 
 
 def test_what_the_model_does_not_know_is_refused(model):

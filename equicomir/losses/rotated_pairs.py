@@ -46,13 +46,12 @@ def turn_back(representations: Stack, degrees: torch.Tensor) -> Stack:
     return turned.reshape(representations.shape)
 
 
-def valid_disk(size: int, reach: int = 0, *, device: torch.device | None = None) -> Mask:
+def valid_disk(size: int, reach: int = 0) -> Mask:
     """Where patches that were turned and turned back can be compared.
 
     Args:
         size: height and width of the patches, in pixels.
         reach: how far the border of a filter that is applied afterwards reaches, in pixels.
-        device: where to build it.
 
     Returns:
         Boolean (size, size): the inscribed disk, less one pixel for interpolation and ``reach``.
@@ -70,4 +69,4 @@ def valid_disk(size: int, reach: int = 0, *, device: torch.device | None = None)
             f"size: expected at least {2 * reach + 5} pixels for a filter reaching {reach}, "
             f"got {size}; take larger patches or a higher cut-off."
         )
-    return disk_mask(size, radius, device=device)
+    return disk_mask(size, radius)

@@ -103,40 +103,19 @@ def train(
     if not scenes:
         raise ValueError("scenes: expected at least one to learn from, got none.")
     model = new_model(scenes, encoder, settings)
-    loss_of = objective(settings)
-    scaled = [
-        Scene(s.name, {m: model.scalings[m](image) for m, image in s.images.items()})
-        for s in scenes
-    ]
-    places = patch_places(scaled, settings.patch_size)
-    draws = torch.Generator().manual_seed(settings.seed)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator="cpu", devices=1)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate / 25)
     network, optimiser = fabric.setup(model, optimiser)
+    loss_of_a_batch = _batches(scenes, model, network, settings)
     schedule: torch.optim.lr_scheduler.OneCycleLR | None = None
     total = settings.steps
     losses: list[float] = []
     measured_from = begun
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-    )
-    console = Console(file=sys.stderr)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as progress:
+    with _progress(quiet) as progress:
         task = progress.add_task(label, total=None, loss="...")
         while total is None or len(losses) < total:
-            draw = draw_patches(
-                places,
-                settings.batch,
-                len(model.scalings),
-                any_angle=settings.any_angle,
-                scenes_at_once=settings.scenes_at_once,
-                generator=draws,
-            )
-            representations = network(cut_patches(scaled, draw, settings.patch_size))
-            loss = loss_of(turn_back(representations, draw.degrees))
+            loss = loss_of_a_batch()
             optimiser.zero_grad()
             fabric.backward(loss)
             optimiser.step()
@@ -161,3 +140,44 @@ def train(
             progress.update(task, advance=1, total=total, loss=f"{losses[-1]:.3f}")
     seconds = time.perf_counter() - begun
     return Trained(model.eval(), replace(settings, steps=len(losses)), losses, seconds)
+
+
+def _batches(
+    scenes: Sequence[Scene],
+    model: Representations,
+    network: Callable[[list[torch.Tensor]], Stack],
+    settings: TrainingSettings,
+) -> Callable[[], torch.Tensor]:
+    """A function that draws the next batch and gives the loss of what the network makes of it."""
+    scaled = [
+        Scene(s.name, {m: model.scalings[m](image) for m, image in s.images.items()})
+        for s in scenes
+    ]
+    places = patch_places(scaled, settings.patch_size)
+    loss_of = objective(settings)
+    generator = torch.Generator().manual_seed(settings.seed)
+
+    def loss_of_a_batch() -> torch.Tensor:
+        draw = draw_patches(
+            places,
+            settings.batch,
+            len(model.scalings),
+            any_angle=settings.any_angle,
+            scenes_at_once=settings.scenes_at_once,
+            generator=generator,
+        )
+        representations = network(cut_patches(scaled, draw, settings.patch_size))
+        return loss_of(turn_back(representations, draw.degrees))
+
+    return loss_of_a_batch
+
+
+def _progress(quiet: bool) -> Progress:
+    """A bar with the last loss and the time left, on the error stream."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(file=sys.stderr), disable=quiet)
