@@ -115,7 +115,13 @@ def quarter_turn(x: Tensor, times: int) -> Tensor:
 
 
 def quarter_turn_error(
-    encoder: Callable[[Images], Images], case: Case, *, channels: int = 1, size_multiple: int = 4
+    encoder: Callable[[Images], Images],
+    case: Case,
+    *,
+    channels: int = 1,
+    size_multiple: int = 4,
+    size_offset: int = 0,
+    act: Callable[[Images, int], Images] = quarter_turn,
 ) -> float:
     """How far f(turned x) is from turned f(x), relative to the spread of f.
 
@@ -123,33 +129,74 @@ def quarter_turn_error(
         encoder: any map of images; a module is copied, so that its statistics are left alone.
         case: the images, the turn, and the mode of a module.
         channels: of its input.
-        size_multiple: sizes that are multiples of this are valid.
+        size_multiple: sizes that are multiples of this, plus ``size_offset``, are valid.
+        size_offset: see there.
+        act: turns the input so many times; given where the input's channels are not scalars.
 
     Example:
         >>> case = Case(0, 4, 2, 1, False, 1.0)
         >>> quarter_turn_error(lambda x: x.roll(1, dims=-1), case) > 0.1
         True
     """
-    f, dtype = encoder, torch.float32
-    if isinstance(encoder, nn.Module):
-        # The eval-mode statistics of both passes must be the same: each starts from a copy.
-        f = copy.deepcopy(encoder).train(case.training)
-        dtype = next(encoder.parameters()).dtype
-    x = case.images(case.batch, channels, case.blocks * size_multiple, dtype)
+    f, x = _copied(encoder, case, channels, case.blocks * size_multiple + size_offset)
     with torch.no_grad():
-        straight, of_turned = f(x), f(quarter_turn(x, case.quarter_turns))
+        straight, of_turned = f(x), f(act(x, case.quarter_turns))
     return relative_error(of_turned, quarter_turn(straight, case.quarter_turns))
 
 
+def mirror_error(
+    encoder: Callable[[Images], Images],
+    case: Case,
+    *,
+    channels: int = 1,
+    size_multiple: int = 4,
+    size_offset: int = 0,
+) -> float:
+    """How far f(mirrored x) is from mirrored f(x); arguments as :func:`quarter_turn_error`.
+
+    Example:
+        >>> case = Case(0, 4, 2, 1, False, 1.0)
+        >>> mirror_error(lambda x: x.roll(1, dims=-1), case) > 0.1
+        True
+    """
+    f, x = _copied(encoder, case, channels, case.blocks * size_multiple + size_offset)
+    with torch.no_grad():
+        return relative_error(f(x.flip(-1)), f(x).flip(-1))
+
+
+def _copied(
+    encoder: Callable[[Images], Images], case: Case, channels: int, size: int
+) -> tuple[Callable[[Images], Images], Images]:
+    """The map, copied and in the case's mode if it is a module, and the images of a case."""
+    if not isinstance(encoder, nn.Module):
+        return encoder, case.images(case.batch, channels, size, torch.float32)
+    # Random layers, such as dropout, obey no law: they are left out.
+    f = copy.deepcopy(encoder).train(case.training)
+    for module in f.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+    dtype = next(encoder.parameters()).dtype
+    return f, case.images(case.batch, channels, size, dtype)
+
+
 def of_encoder(
-    name: str, encoder: Callable[[Images], Images], *, channels: int = 1, size_multiple: int = 4
+    name: str,
+    encoder: Callable[[Images], Images],
+    *,
+    channels: int = 1,
+    size_multiple: int = 4,
+    size_offset: int = 0,
 ) -> list[Property]:
     """What must hold of a rotation-equivariant encoder in float32."""
     return [
         Property(
             f"{name}: turning the image by quarter turns turns its representation",
             lambda case: quarter_turn_error(
-                encoder, case, channels=channels, size_multiple=size_multiple
+                encoder,
+                case,
+                channels=channels,
+                size_multiple=size_multiple,
+                size_offset=size_offset,
             ),
             1e-5,
         )

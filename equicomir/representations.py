@@ -4,6 +4,7 @@ A saved model is a folder of two files: ``weights.safetensors`` (parameters and 
 ``settings.json`` (everything needed to build the same encoders again). Neither can run code.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from equicomir.encoders.encoder import Encoder
 from equicomir.encoders.plain import plain
+from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
-from equicomir.encoders.unet import UNet
+from equicomir.encoders.tiramisu import tiramisu
+from equicomir.encoders.unet import Parity, Pooling
 from equicomir.images.pairs import Scaling
 from equicomir.shapes import Images, Stack, check_tensor
 
-_FAMILIES: dict[str, Callable[..., UNet]] = {"steerable": steerable, "plain": plain}
+_FAMILIES: dict[str, Callable[..., Encoder]] = {
+    make.__name__: make for make in (steerable, roto_translation, plain, tiramisu)
+}
 
 
 @dataclass(frozen=True)
@@ -30,18 +36,51 @@ class EncoderSettings:
     """Which encoder a modality gets.
 
     Attributes:
-        family: ``"steerable"`` or ``"plain"``.
-        order: N of the cyclic group C_N; the plain control takes its channel count from it.
+        family: ``"steerable"``, ``"roto_translation"``, ``"plain"`` or ``"tiramisu"``; the last has
+            one architecture, for which all below but ``representation_channels`` stay as they are.
+        group: as :func:`equicomir.encoders.steerable.steerable` says; the plain control takes its
+            number of channels from it.
         widths: fields at each resolution, finest first.
         kernel_size: odd, in pixels.
+        parity: ``"even"`` or ``"odd"``: the scheme of valid sizes.
+        pooling: ``"average"`` or ``"blur"``.
+        residual: add to each block between equal widths its input.
         representation_channels: of the shared representation.
     """
 
     family: str = "steerable"
-    order: int = 8
+    group: str = "C8"
     widths: tuple[int, ...] = (2, 4, 8)
     kernel_size: int = 5
+    parity: Parity = "even"
+    pooling: Pooling = "average"
+    residual: bool = False
     representation_channels: int = 1
+
+    def make(self, in_channels: int, *, generator: torch.Generator) -> Encoder:
+        """An encoder by these settings.
+
+        Args:
+            in_channels: of its images.
+            generator: draws the first weights.
+
+        Raises:
+            ValueError: the settings name no encoder that there is.
+        """
+        if self.family not in _FAMILIES:
+            known = sorted(_FAMILIES)
+            raise ValueError(f"family: expected one of {known}, got {self.family!r}.")
+        make = _FAMILIES[self.family]
+        taken, options = inspect.signature(make).parameters, asdict(self)
+        del options["family"]
+        for name in [name for name in options if name not in taken]:
+            default = getattr(type(self), name)
+            if options.pop(name) != default:
+                raise ValueError(
+                    f"{name}: expected {default!r}, as the family {self.family!r} has no choice "
+                    f"of it, got {getattr(self, name)!r}."
+                )
+        return make(in_channels, generator=generator, **options)
 
 
 class Representations(nn.Module):
@@ -74,16 +113,12 @@ class Representations(nn.Module):
         super().__init__()
         self.scalings = dict(scalings)
         self.settings = settings or EncoderSettings()
-        options = asdict(self.settings)
-        family = options.pop("family")
-        if family not in _FAMILIES:
-            raise ValueError(f"family: expected one of {sorted(_FAMILIES)}, got {family!r}.")
         self.encoders = nn.ModuleList(
-            _FAMILIES[family](len(scaling.low), generator=generator, **options)
+            self.settings.make(len(scaling.low), generator=generator)
             for scaling in self.scalings.values()
         )
 
-    def encoder(self, modality: str) -> UNet:
+    def encoder(self, modality: str) -> Encoder:
         """The network of one modality.
 
         Raises:
@@ -92,7 +127,7 @@ class Representations(nn.Module):
         if modality not in self.scalings:
             raise ValueError(f"modality: expected one of {list(self.scalings)}, got {modality!r}.")
         network = self.encoders[list(self.scalings).index(modality)]
-        assert isinstance(network, UNet)
+        assert isinstance(network, Encoder)
         return network
 
     def forward(self, patches: Sequence[Images]) -> Stack:
@@ -126,7 +161,8 @@ class Representations(nn.Module):
         check_tensor("images", images, "batch channels height width")
         network = self.encoder(modality)
         height, width = images.shape[-2:]
-        missing = [-n % network.size_multiple for n in (height, width)]
+        padded = network.valid_size_around(height, width)
+        missing = [p - n for p, n in zip(padded, (height, width), strict=True)]
         top, left = (n // 2 for n in missing)
         scaled = self.scalings[modality](images)
         padding = (left, missing[1] - left, top, missing[0] - top)

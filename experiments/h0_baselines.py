@@ -101,6 +101,7 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
             encoder,
             channels=encoder.in_channels,
             size_multiple=encoder.size_multiple,
+            size_offset=encoder.size_offset,
         )
     if image_filter is not None:
         asked += properties.of_filter(image_filter)

@@ -13,13 +13,15 @@ def seeds() -> st.SearchStrategy[torch.Generator]:
 
 
 def architectures() -> st.SearchStrategy[dict[str, object]]:
-    """Keyword arguments of an encoder whose group contains the quarter turns."""
+    """Keyword arguments of a U-Net encoder, but its group."""
     return st.fixed_dictionaries(
         {
             "in_channels": st.integers(1, 3),
             "representation_channels": st.integers(1, 2),
-            "order": st.sampled_from([4, 8]),
-            "widths": st.sampled_from([(1,), (2, 1), (1, 2, 2)]),
+            "widths": st.sampled_from([(1,), (2, 1), (1, 2, 1)]),
             "kernel_size": st.sampled_from([3, 5]),
+            "parity": st.sampled_from(["even", "odd"]),
+            "pooling": st.sampled_from(["average", "blur"]),
+            "residual": st.booleans(),
         }
     )

@@ -1,111 +1,106 @@
-"""Rotation-equivariant encoders: convolutions whose kernels are steerable by construction.
+"""Rotation-equivariant encoders: a U-Net whose kernels are steerable by construction.
 
-A feature map is a stack of *regular fields* of the cyclic group C_N: N channels that shift
-cyclically when the image turns by 360 / N degrees (Weiler and Cesa, General E(2)-equivariant
-steerable CNNs, NeurIPS 2019, arXiv 1911.08251). escnn solves for the kernels that respect this;
-we take its basis once, as a plain tensor, and learn the weights of its linear combinations. So
-no object of escnn lives in a model: it can be copied, pickled, edited in eval mode and saved
-like any other network, and a checkpoint holds parameters and statistics only.
+Weiler and Cesa, General E(2)-equivariant steerable CNNs, NeurIPS 2019, arXiv 1911.08251. The
+fields and the kernels between them are those of :mod:`equicomir.encoders.fields`; what is here
+learns the weights of linear combinations of such kernels. A checkpoint holds parameters and
+statistics only: the basis is made anew.
 """
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from equicomir.encoders.unet import UNet
-
-with warnings.catch_warnings():
-    # py3nj serves SO(3) only; in the plane it is never used.
-    warnings.filterwarnings("ignore", message=".*py3nj.*", category=UserWarning)
-    import escnn.gspaces
-    import escnn.nn
-
-
-@lru_cache(maxsize=64)
-def _kernel_basis(order: int, lifting: bool, pointwise: bool, kernel_size: int) -> Tensor:
-    """Basis of the C_N-steerable kernels between two single fields.
-
-    Returns shape (basis, channels out, channels in, kernel_size, kernel_size): from the trivial
-    field (``lifting``) or a regular field, to a regular field or the trivial one (``pointwise``).
-    """
-    space = escnn.gspaces.rot2dOnR2(order)
-    trivial, regular = space.trivial_repr, space.regular_repr
-    in_type = escnn.nn.FieldType(space, [trivial if lifting else regular])
-    out_type = escnn.nn.FieldType(space, [trivial if pointwise else regular])
-    with contextlib.redirect_stdout(io.StringIO()):
-        layer = escnn.nn.R2Conv(in_type, out_type, kernel_size, bias=False, initialize=False)
-    expand = layer.basisexpansion
-    with torch.no_grad():
-        kernels = torch.stack([expand(one) for one in torch.eye(expand.dimension())])
-    shape = (out_type.size, in_type.size, kernel_size, kernel_size)
-    # A clone of our own: escnn shares its sampled bases among all layers of the process.
-    return kernels.reshape(-1, *shape).detach().clone()
+from equicomir.encoders.encoder import check_architecture
+from equicomir.encoders.fields import (
+    SAMPLES,
+    Field,
+    fourier_samples,
+    input_channels,
+    kernel_basis,
+)
+from equicomir.encoders.groups import Group, parse_group
+from equicomir.encoders.unet import FieldNormalisation, Parity, Pooling, UNet
 
 
 class SteerableConvolution(nn.Module):
-    """Convolution from fields to fields of C_N whose kernel is a combination of the basis.
+    """Convolution from fields to fields of a group; its kernel is a combination of the basis.
 
     Args:
-        in_fields: number of fields in (scalars if ``lifting``, else regular).
-        out_fields: number of fields out (scalars if ``projecting``, else regular).
-        order: N of the group C_N.
+        sources: one entry a field in: its frequency (0 a scalar, 1 a vector, ...), or None for a
+            feature field.
+        target: what each field out is, likewise.
+        out_fields: number of fields out.
+        group: which group.
         kernel_size: odd, in pixels.
-        lifting: the input is an image of scalar channels.
-        projecting: the output is an image of scalar channels.
         generator: draws the first weights, by He's rule on the expanded kernel.
 
     Example:
         A quarter turn of the input turns the output and shifts its regular channels cyclically.
 
         >>> rng = torch.Generator().manual_seed(0)
-        >>> lift = SteerableConvolution(1, 1, order=4, kernel_size=3, lifting=True, generator=rng)
+        >>> c4 = parse_group("C4")
+        >>> lift = SteerableConvolution([0], None, 1, group=c4, kernel_size=3, generator=rng)
         >>> x = torch.rand(1, 1, 8, 8, generator=rng)
         >>> turned = torch.rot90(lift(x), 1, (2, 3)).roll(1, dims=1)
         >>> torch.allclose(lift(torch.rot90(x, 1, (2, 3))), turned, atol=1e-5)
         True
     """
 
-    basis: Tensor
-
     def __init__(
         self,
-        in_fields: int,
+        sources: Sequence[Field],
+        target: Field,
         out_fields: int,
         *,
-        order: int,
+        group: Group,
         kernel_size: int,
         generator: torch.Generator,
-        lifting: bool = False,
-        projecting: bool = False,
     ) -> None:
         super().__init__()
-        basis = _kernel_basis(order, lifting, projecting, kernel_size).clone()
-        self.register_buffer("basis", basis, persistent=False)
-        draw = torch.randn(out_fields, in_fields, len(basis), generator=generator)
-        if projecting:
+        runs = [(field, len(list(same))) for field, same in groupby(sources)]
+        self.bases = [(group, field, target, kernel_size) for field, _ in runs]
+        for index, of in enumerate(self.bases):
+            basis = kernel_basis(*of).float()
+            self.register_buffer(f"basis{index}", basis, persistent=False)
+        exact = [kernel_basis(*of) for of in self.bases]
+        if target == 0:
             # The channels of a field are added with one sign, so that their mean adds up; and
             # a loss of squared differences should begin where none of them decides yet. (With
             # He's rule here it began at five times log(2N - 1), and learned far more slowly.)
-            gain, power = 0.3, basis.sum((2, 3, 4)).square()
+            gain, powers = 0.3, [basis.sum((2, 3, 4)).square().sum() for basis in exact]
         else:
-            gain, power = 1.0, basis.square()
-        energy = in_fields * float(power.sum()) / basis.shape[1]
-        self.weight = nn.Parameter(draw * gain * math.sqrt(2 / energy))
-        self.bias = nn.Parameter(torch.zeros(out_fields)) if projecting else None
+            gain, powers = 1.0, [basis.square().sum() for basis in exact]
+        counts = [count for _, count in runs]
+        energy = sum(n * float(p) for n, p in zip(counts, powers, strict=True)) / exact[0].shape[1]
+        self.weights = nn.ParameterList(
+            torch.randn(out_fields, count, len(basis), generator=generator)
+            * (gain * math.sqrt(2 / energy))
+            for count, basis in zip(counts, exact, strict=True)
+        )
+        self.bias = nn.Parameter(torch.zeros(out_fields)) if target == 0 else None
         self.padding = kernel_size // 2
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast; the basis is taken anew, in the precision that is asked for."""
+        applied: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for index, of in enumerate(self.bases):
+            setattr(self, f"basis{index}", kernel_basis(*of).to(self.weights[0]))
+        return applied
 
     def kernel(self) -> Tensor:
         """The expanded kernel, (channels out, channels in, kernel_size, kernel_size)."""
-        fields = torch.einsum("oib,bxykl->oxiykl", self.weight, self.basis)
-        out_fields, out_size, in_fields, in_size, *taps = fields.shape
-        return fields.reshape(out_fields * out_size, in_fields * in_size, *taps)
+        blocks = []
+        for index, weight in enumerate(self.weights):
+            basis = getattr(self, f"basis{index}")
+            fields = torch.einsum("oib,bxykl->oxiykl", weight, basis)
+            out_fields, out_size, in_fields, in_size, *taps = fields.shape
+            blocks.append(fields.reshape(out_fields * out_size, in_fields * in_size, *taps))
+        return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, keeping height and width; the border is continued by its last pixel."""
@@ -114,41 +109,109 @@ class SteerableConvolution(nn.Module):
         return F.conv2d(x, self.kernel(), self.bias)
 
 
-class FieldNormalisation(nn.Module):
-    """Batch normalisation with one mean, variance, scale and shift a regular field.
+class FourierActivation(nn.Module):
+    """Batch normalisation and ELU of Fourier fields, by way of samples of their functions.
 
-    Statistics shared by the N channels of a field are what a cyclic shift cannot change.
+    One mean (of the function, which is its first coefficient), variance, scale and shift a field:
+    a turn changes none of them. The function is read at :data:`SAMPLES` turns, passed through
+    the ELU, and its coefficients are taken again: exact for turns by the angle between samples,
+    and the closer to exact for others the more samples there are.
+
+    Args:
+        fields: number of fields.
+        mirrors: O(2), else SO(2).
+        samples: number of turns.
+
+    Source:
+        Cohen, Geiger, Köhler and Welling, Spherical CNNs, ICLR 2018, arXiv 1801.10130, and escnn's
+        FourierELU.
     """
 
-    def __init__(self, fields: int, order: int) -> None:
+    matrix: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, fields: int, mirrors: bool, samples: int = SAMPLES) -> None:
         super().__init__()
-        self.fields, self.order = fields, order
-        self.norm = nn.BatchNorm3d(fields)
+        self.fields, self.sampled = fields, (mirrors, samples)
+        self.register_buffer("matrix", fourier_samples(*self.sampled).float(), persistent=False)
+        self.weight = nn.Parameter(torch.ones(fields))
+        self.bias = nn.Parameter(torch.zeros(fields))
+        self.register_buffer("running_mean", torch.zeros(fields))
+        self.register_buffer("running_var", torch.ones(fields))
+        self.momentum, self.eps = 0.1, 1e-5
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast; the matrix is taken anew, in the precision that is asked for."""
+        applied: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.matrix = fourier_samples(*self.sampled).to(self.weight)
+        return applied
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each field's function, (fields,) each."""
+        if not self.training:
+            return self.running_mean, self.running_var
+        mean = x[:, :, 0].mean((0, 2, 3))
+        # Parseval: the mean square of a function is the sum of its squared coefficients.
+        variance = x.square().mean((0, 3, 4)).sum(1) - mean.square()
+        with torch.no_grad():
+            count = x.numel() / (x.shape[1] * x.shape[2])
+            unbiased = variance * count / max(1.0, count - 1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        return mean, variance.clamp(min=0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (batch, fields * order, height, width)."""
-        grouped = x.unflatten(1, (self.fields, self.order))
-        normalised: Tensor = self.norm(grouped)
-        return normalised.flatten(1, 2)
+        """(batch, fields * coefficients, height, width), likewise out."""
+        size = self.matrix.shape[1]
+        x = x.unflatten(1, (self.fields, size))
+        mean, variance = self.statistics(x)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        values = torch.matmul(scale[:, None, None] * self.matrix, x.flatten(3))
+        values = F.elu(values + shift[:, None, None], inplace=True)
+        coefficients = torch.matmul(self.matrix.T / len(self.matrix), values)
+        spread: Tensor = coefficients.unflatten(3, x.shape[-2:])
+        return spread.flatten(1, 2)
+
+
+def activation(fields: int, group: Group) -> nn.Module:
+    """Normalisation and nonlinearity of feature fields of a group."""
+    if group.order is None:
+        return FourierActivation(fields, group.mirrors)
+    return nn.Sequential(FieldNormalisation(fields, group.field_size), nn.ReLU(inplace=True))
 
 
 def steerable(
     in_channels: int = 1,
     representation_channels: int = 1,
     *,
-    order: int = 8,
+    frequencies: Sequence[int] | None = None,
+    group: str = "C8",
     widths: Sequence[int] = (2, 4, 8),
     kernel_size: int = 5,
+    parity: Parity = "even",
+    pooling: Pooling = "average",
+    residual: bool = False,
     generator: torch.Generator,
 ) -> UNet:
-    """A U-Net equivariant to turns by 360 / order degrees.
+    """A U-Net equivariant to a group of rotations, and perhaps mirrors.
 
     Args:
-        in_channels: scalar channels of the image.
+        in_channels: channels of the image.
         representation_channels: scalar channels of the representation.
-        order: N of the cyclic group C_N; 4 and 8 contain the quarter turns.
-        widths: regular fields at each resolution, finest first.
+        frequencies: what the channels are, one entry a field: 0 a scalar (one channel); 1 a
+            vector, such as a gradient (two channels: along rows, along columns); k the real and
+            imaginary part of (row + i column)^k (two channels). A structure tensor J is
+            ``(0, 2)``: its trace, then J_rr - J_cc and 2 J_rc. None: all are scalars.
+        group: ``"C8"`` (turns by 45 degrees), ``"D8"`` (and mirrors), any other order,
+            ``"SO(2)"`` (all turns) or ``"O(2)"`` (and mirrors).
+        widths: fields at each resolution, finest first.
         kernel_size: odd, in pixels.
+        parity: valid sizes: ``"even"`` m * 2^L, ``"odd"`` m * 2^L + 1.
+        pooling: ``"average"`` or ``"blur"``, which aliases less: a smaller error at angles that
+            are not quarter turns.
+        residual: add to each block between equal widths its input.
         generator: draws the first weights.
 
     Returns:
@@ -165,58 +228,46 @@ def steerable(
         >>> torch.allclose(encoder(torch.rot90(x, 1, (2, 3))), turned, atol=1e-5)
         True
     """
-    check_architecture(in_channels, representation_channels, order, widths, kernel_size)
+    check_architecture(in_channels, representation_channels, widths, kernel_size)
+    of_image: tuple[Field, ...] = image_fields(in_channels, frequencies)
+    acting = parse_group(group)
+    options: dict[str, Any] = {"group": acting, "generator": generator}
 
     def convolution(fields_in: int, fields_out: int, size: int) -> nn.Module:
-        return SteerableConvolution(
-            fields_in or in_channels,
-            fields_out,
-            order=order,
-            kernel_size=size,
-            lifting=fields_in == 0,
-            generator=generator,
-        )
+        sources = (None,) * fields_in or of_image
+        return SteerableConvolution(sources, None, fields_out, kernel_size=size, **options)
 
     def block(fields_in: int, fields_out: int) -> nn.Module:
-        return nn.Sequential(
-            convolution(fields_in, fields_out, kernel_size),
-            FieldNormalisation(fields_out, order),
-            nn.ReLU(inplace=True),
-        )
+        convolved = convolution(fields_in, fields_out, kernel_size)
+        return nn.Sequential(convolved, activation(fields_out, acting))
 
     def mix(fields_in: int, fields_out: int) -> nn.Module:
         return convolution(fields_in, fields_out, 1)
 
-    head = SteerableConvolution(
-        widths[0],
-        representation_channels,
-        order=order,
-        kernel_size=1,
-        projecting=True,
-        generator=generator,
+    last = (None,) * widths[0]
+    head = SteerableConvolution(last, 0, representation_channels, kernel_size=1, **options)
+    return UNet(
+        block,
+        mix,
+        head,
+        widths=widths,
+        in_channels=in_channels,
+        parity=parity,
+        pooling=pooling,
+        residual=residual,
     )
-    return UNet(block, mix, head, widths=widths, in_channels=in_channels)
 
 
-def check_architecture(
-    in_channels: int,
-    representation_channels: int,
-    order: int,
-    widths: Sequence[int],
-    kernel_size: int,
-) -> None:
-    """Refuse an impossible architecture, naming the argument (shared with the plain control)."""
-    if min(in_channels, representation_channels) < 1:
+def image_fields(in_channels: int, frequencies: Sequence[int] | None) -> tuple[int, ...]:
+    """The fields of an image, one frequency each, checked against its channels."""
+    if frequencies is None:
+        return (0,) * in_channels
+    known = tuple(frequencies)
+    if any(frequency not in (0, 1, 2) for frequency in known):
+        raise ValueError(f"frequencies: expected 0, 1 or 2 each, got {known}.")
+    if input_channels(known) != in_channels:
         raise ValueError(
-            "in_channels, representation_channels: expected at least 1 each, got "
-            f"{in_channels} and {representation_channels}."
+            f"frequencies: expected fields of {in_channels} channels together (one a scalar, two "
+            f"any other), got {known}, which take {input_channels(known)}."
         )
-    if order < 1:
-        raise ValueError(f"order: expected the order of a cyclic group, 1 or more, got {order}.")
-    if not widths or min(widths) < 1:
-        raise ValueError(f"widths: expected one positive number a level, got {tuple(widths)}.")
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(
-            f"kernel_size: expected an odd number, got {kernel_size}; "
-            f"the nearest is {abs(kernel_size) + 1}."
-        )
+    return known

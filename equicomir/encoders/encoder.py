@@ -1,0 +1,99 @@
+"""The one door of every encoder: (batch, channels, height, width) in, a representation out."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from equicomir.shapes import Images, check_tensor
+
+
+class Encoder(nn.Module):
+    """Image to representation, same height and width.
+
+    Args:
+        in_channels: channels of the image.
+        size_multiple: valid heights and widths are multiples of this, plus ``size_offset``.
+        size_offset: 0, or 1 where the grids of all resolutions keep their first and last pixel.
+        least_size: smallest valid height and width.
+    """
+
+    def __init__(
+        self, in_channels: int, *, size_multiple: int, size_offset: int = 0, least_size: int = 0
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.size_multiple = size_multiple
+        self.size_offset = size_offset
+        self.least_size = least_size or size_multiple + size_offset
+
+    def nearest_valid_size(self, height: int, width: int) -> tuple[int, int]:
+        """The valid (height, width) nearest to the given one, rounding up on a tie."""
+        m, offset = self.size_multiple, self.size_offset
+        rows, columns = (
+            max(self.least_size, (n - offset + m // 2) // m * m + offset) for n in (height, width)
+        )
+        return rows, columns
+
+    def valid_size_around(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest valid (height, width) that holds the given one.
+
+        Example:
+            >>> Encoder(1, size_multiple=4, size_offset=1).valid_size_around(32, 33)
+            (33, 33)
+        """
+        m, offset = self.size_multiple, self.size_offset
+        rows, columns = (max(self.least_size, n + -(n - offset) % m) for n in (height, width))
+        return rows, columns
+
+    def represent(self, images: Images) -> Images:
+        """What :meth:`forward` does once the images are known to be valid."""
+        raise NotImplementedError
+
+    def forward(self, images: Images) -> Images:
+        """Encode images.
+
+        Args:
+            images: shape (batch, in_channels, height, width), of a valid size and the type of
+                the parameters.
+
+        Returns:
+            Shape (batch, representation channels, height, width).
+
+        Raises:
+            TypeError: not a floating tensor, or not of the parameters' type.
+            ValueError: wrong axes, channels or size; the nearest valid size is named.
+        """
+        check_tensor("images", images, "batch channels height width", channels=self.in_channels)
+        expected = next(self.parameters()).dtype
+        if images.dtype != expected:
+            raise TypeError(f"images: expected {expected}, the encoder's own, got {images.dtype}.")
+        height, width = images.shape[-2:]
+        if self.valid_size_around(height, width) != (height, width):
+            plus = f" plus {self.size_offset}" if self.size_offset else ""
+            raise ValueError(
+                f"images: expected height and width in multiples of {self.size_multiple}{plus}, "
+                f"got {height} x {width}; the nearest valid size is "
+                "{} x {}.".format(*self.nearest_valid_size(height, width))
+            )
+        return self.represent(images)
+
+
+def check_architecture(
+    in_channels: int,
+    representation_channels: int,
+    widths: Sequence[int],
+    kernel_size: int,
+) -> None:
+    """Refuse an impossible architecture, naming the argument."""
+    if min(in_channels, representation_channels) < 1:
+        raise ValueError(
+            "in_channels, representation_channels: expected at least 1 each, got "
+            f"{in_channels} and {representation_channels}."
+        )
+    if not widths or min(widths) < 1:
+        raise ValueError(f"widths: expected one positive number a level, got {tuple(widths)}.")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(
+            f"kernel_size: expected an odd number, got {kernel_size}; "
+            f"the nearest is {abs(kernel_size) + 1}."
+        )
