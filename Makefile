@@ -41,9 +41,9 @@ import configparser
 read = configparser.ConfigParser(interpolation=None)
 read.read("setup.cfg")
 extras = read["options.extras_require"]
-lines = (read["options"]["install_requires"] + extras["baselines"] + extras["test"]).splitlines()
+lines = [read["options"]["install_requires"], *(extras[e] for e in ("baselines", "export", "test"))]
 print("setuptools")
-for line in map(str.strip, lines):
+for line in map(str.strip, "\n".join(lines).splitlines()):
     if line and line[0] not in "#%" and not line.startswith("escnn"):
         print(line)
 endef

@@ -86,7 +86,13 @@ def terminal_tables(title: str, rows: Sequence[Row], levels: Sequence[str]) -> l
     """The table of methods for a terminal of 80 columns: one a level, below each other."""
     tables = []
     for index, level in enumerate(levels):
-        table = Table(title=f"{title}, level {level}", title_justify="left", box=SIMPLE_HEAD)
+        table = Table(
+            title=f"{title}, level {level}",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         table.add_column("method", no_wrap=True)
         for heading in ("success (95 %)", "each way", "error, px", "pairs", "s a pair"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -123,9 +129,28 @@ def _figure(path: Path, panels: Sequence[tuple[str, Array]]) -> None:
     figure.savefig(path, dpi=110)
 
 
-def side_by_side(path: Path, titles: tuple[str, str], images: tuple[Array, Array]) -> None:
-    """Two images (channels, height, width) beside each other."""
-    _figure(path, list(zip(titles, map(_stretch, images), strict=True)))
+def side_by_side(
+    path: Path, titles: tuple[str, str], images: tuple[Array, Array], *, about_median: bool = False
+) -> None:
+    """Two images (channels, height, width) beside each other.
+
+    Args:
+        path: PNG to write.
+        titles: one an image.
+        images: likewise.
+        about_median: show the median as middle grey: for representations, whose level means
+            nothing, so that what deviates from it looks alike in both.
+    """
+    shown = _around_median if about_median else _stretch
+    _figure(path, list(zip(titles, map(shown, images), strict=True)))
+
+
+def _around_median(image: Array) -> Array:
+    """The mean of the channels, 0 to 1, with the median at one half."""
+    grey = image.mean(axis=0)
+    deviation = grey - np.median(grey)
+    reach = np.percentile(np.abs(deviation), 98)
+    return np.asarray(np.clip(0.5 + deviation / max(2 * reach, 1e-12), 0, 1))
 
 
 def checkerboards(

@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +60,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--modalities", nargs=2, help="fixed and moving, names of folders")
     parser.add_argument("--width", type=int, nargs="+", default=[96], help="of test patches, px")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, each encoder")
+    parser.add_argument("--steps", type=int, help="of training, in place of the minutes")
+    parser.add_argument("--group", default=STEERABLE.group, help="C8, D4, SO(2), ... of both")
+    parser.add_argument("--pooling", default=STEERABLE.pooling, choices=("average", "blur"))
     parser.add_argument("--patch-size", type=int, default=96, help="of training patches, px")
     parser.add_argument("--pairs", type=int, default=100, help="a level and direction")
     parser.add_argument("--elastix-pairs", type=int, default=25, help="a level and direction")
@@ -229,6 +232,7 @@ def draw_pictures(
         paths["representations"],
         (f"representation of {pair.fixed}", f"representation of {pair.moving}"),
         (encoded[0], encoded[1]),
+        about_median=True,
     )
     truth = rotation_degrees(pair.moving_to_fixed())
     report.score_curve(paths["score"], found.score_by_angle, truth)
@@ -253,21 +257,24 @@ def main() -> None:
     settings = TrainingSettings(
         seed=chosen.seed,
         minutes=chosen.minutes,
+        steps=chosen.steps,
         patch_size=chosen.patch_size,
         high_pass_cutoff=chosen.high_pass or None,
     )
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "records.jsonl").unlink(missing_ok=True)
 
+    encoders = [replace(e, group=chosen.group, pooling=chosen.pooling) for e in (STEERABLE, PLAIN)]
     console.print(f"[bold]Gate[/]: {parts.name}, {' and '.join(parts.modalities)}, before training")
-    verdicts = pass_gate(console, new_model(parts.train, STEERABLE, settings), settings)
+    verdicts = pass_gate(console, new_model(parts.train, encoders[0], settings), settings)
     trained = {}
-    for encoder in (STEERABLE, PLAIN):
+    for encoder in encoders:
         folder = chosen.out / encoder.family
         if chosen.reuse:
             trained[encoder.family] = reused(folder)
             continue
-        console.print(f"[bold]Training[/]: {encoder.family}, {settings.minutes:g} minutes")
+        spent = f"{settings.steps} steps" if settings.steps else f"{settings.minutes:g} minutes"
+        console.print(f"[bold]Training[/]: {encoder.family}, {spent}")
         done = train(parts.train, encoder, settings, label=encoder.family)
         trained[encoder.family] = done
         facts = {"losses": done.losses, "seconds": done.seconds}
@@ -342,7 +349,11 @@ def compare(
             modalities=parts.modalities,
             width=width,
             training={
-                family: {**asdict(done.settings), "seconds": round(done.seconds, 1)}
+                family: {
+                    **asdict(done.settings),
+                    "seconds": round(done.seconds, 1),
+                    "encoder": asdict(done.model.settings),
+                }
                 for family, done in trained.items()
             },
             encoders={f: asdict(done.model.settings) for f, done in trained.items()},

@@ -175,11 +175,11 @@ class FourierActivation(nn.Module):
         return spread.flatten(1, 2)
 
 
-def activation(fields: int, group: Group) -> nn.Module:
+def activation(fields: int, group: Group) -> list[nn.Module]:
     """Normalisation and nonlinearity of feature fields of a group."""
     if group.order is None:
-        return FourierActivation(fields, group.mirrors)
-    return nn.Sequential(FieldNormalisation(fields, group.field_size), nn.ReLU(inplace=True))
+        return [FourierActivation(fields, group.mirrors)]
+    return [FieldNormalisation(fields, group.field_size), nn.ReLU(inplace=True)]
 
 
 def steerable(
@@ -239,7 +239,7 @@ def steerable(
 
     def block(fields_in: int, fields_out: int) -> nn.Module:
         convolved = convolution(fields_in, fields_out, kernel_size)
-        return nn.Sequential(convolved, activation(fields_out, acting))
+        return nn.Sequential(convolved, *activation(fields_out, acting))
 
     def mix(fields_in: int, fields_out: int) -> nn.Module:
         return convolution(fields_in, fields_out, 1)
