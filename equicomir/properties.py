@@ -1,25 +1,22 @@
-"""What must hold of an encoder, a filter and a loss: measures, and the gate made of them.
+"""What must hold of an encoder, a filter and a loss, as measures.
 
 Each property is a number that should be zero, measured on a case that Hypothesis draws (seeds and
 configurations, never pixels, never constant images: a plain CNN is perfectly equivariant on
-those). The tests are one line over these; every experiment runs the gate on the very objects it
-is about to use, and goes no further if something does not hold.
+those). The tests are one line over these, and so is the gate before every experiment,
+:mod:`equicomir.gate`.
 """
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import hypothesis
 import hypothesis.strategies as st
 import torch
 from torch import Tensor, nn
 
 from equicomir.shapes import Images, Mask, Stack
 
-#: Exit status of an experiment whose gate did not hold.
-GATE_FAILED = 3
 _TINY = 1e-12
 
 
@@ -76,27 +73,6 @@ class Property:
     name: str
     error: Callable[[Case], float]
     tolerance: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says of one property.
-
-    Attributes:
-        name: the claim.
-        held: whether every case was within the tolerance.
-        worst: the greatest error seen (infinity where the object raised).
-        tolerance: as the property says.
-        cases: how many were tried.
-        reason: what was raised, or empty.
-    """
-
-    name: str
-    held: bool
-    worst: float
-    tolerance: float
-    cases: int
-    reason: str = ""
 
 
 def relative_error(came: Tensor, expected: Tensor) -> float:
@@ -359,52 +335,3 @@ def naive_info_nce(
 
 def _finite(error: float) -> float:
     return error if math.isfinite(error) else math.inf
-
-
-# ---------------------------------------------------------------------------------- the gate
-
-
-def check(claim: Property, *, examples: int = 12) -> Verdict:
-    """Measure a property on cases that Hypothesis draws, the same ones every time.
-
-    Args:
-        claim: the property.
-        examples: how many cases.
-
-    Returns:
-        The verdict; an object that raises has not held.
-
-    Example:
-        >>> check(Property("zero is zero", lambda case: 0.0, 1e-9)).held
-        True
-    """
-    errors: list[float] = []
-    reasons: list[str] = []
-
-    @hypothesis.settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(cases())
-    def measure(case: Case) -> None:
-        try:
-            errors.append(_finite(claim.error(case)))
-        except Exception as raised:  # whatever it raises, it does not hold
-            errors.append(math.inf)
-            reasons.append(f"{type(raised).__name__}: {raised}")
-
-    measure()
-    worst = max(errors)
-    reason = reasons[0] if reasons else ""
-    return Verdict(
-        claim.name, worst <= claim.tolerance, worst, claim.tolerance, len(errors), reason
-    )
-
-
-def gate(claims: Sequence[Property], *, examples: int = 12) -> list[Verdict]:
-    """Check every property; the caller goes no further unless all held."""
-    return [check(claim, examples=examples) for claim in claims]

@@ -15,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from equicomir.evaluation.alignment import Outcome, Summary, summarise
-from equicomir.properties import Verdict
+from equicomir.gate import Verdict
 from equicomir.shapes import Array, ArrayMask
 
 _SIZE = (7.0, 3.6)  # inches, of every picture, so that they tile

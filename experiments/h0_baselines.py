@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from equicomir import properties, report
+from equicomir import gate, properties, report
 from equicomir.evaluation import alignment, displacements, records
 from equicomir.evaluation.alignment import Method, Outcome
 from equicomir.evaluation.displacements import TestPair
@@ -119,9 +119,9 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
 
 def pass_gate(
     console: Console, model: Representations, settings: TrainingSettings
-) -> list[properties.Verdict]:
+) -> list[gate.Verdict]:
     """Print what held; end the script with status 3 when something did not."""
-    verdicts = properties.gate(claims(model, settings))
+    verdicts = gate.gate(claims(model, settings))
     for v in verdicts:
         mark = "[green]holds[/]" if v.held else "[red]BROKEN[/]"
         console.print(f"  {mark}  {v.name}", highlight=False)
@@ -132,7 +132,7 @@ def pass_gate(
                 f"gate: {v.name} does not hold: {v.reason or f'error {v.worst:.1e}'}.",
                 file=sys.stderr,
             )
-        sys.exit(properties.GATE_FAILED)
+        sys.exit(gate.GATE_FAILED)
     return verdicts
 
 
@@ -312,7 +312,7 @@ def compare(
     trained: dict[str, Trained],
     width: int,
     pairs: Sequence[TestPair],
-    verdicts: Sequence[properties.Verdict],
+    verdicts: Sequence[gate.Verdict],
 ) -> None:
     """Evaluate all methods at one width; print and write the table, records and page."""
     some = first_of_each(pairs, chosen.levels, chosen.pairs)

@@ -11,7 +11,7 @@ FLOORS = {
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
     "representations": 2,
     **dict.fromkeys(("training", "registration"), 3),
-    **dict.fromkeys(("evaluation", "properties"), 4),
+    **dict.fromkeys(("evaluation", "properties", "gate"), 4),
     **dict.fromkeys(("cli", "report"), 5),
 }
 TOP = 5  # experiments, paper_figures, benchmarks
@@ -20,6 +20,7 @@ STRANGERS = {  # lower floors that a room may not know all the same
     "registration": {"encoders", "representations"},
     "evaluation": {"encoders", "representations"},
     "properties": {"encoders", "representations"},
+    "gate": {"encoders", "representations"},
 }
 FILES = sorted(
     p

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from equicomir import properties
+from equicomir import gate, properties
 from equicomir.encoders.plain import plain
 from equicomir.encoders.steerable import steerable
 from equicomir.filters import high_pass, reach
@@ -19,7 +19,7 @@ NAIVE = partial(properties.naive_info_nce, image_filter=FILTER, **OPTIONS)
 
 
 def broken(claims):
-    return [v.name for v in properties.gate(claims, examples=6) if not v.held]
+    return [v.name for v in gate.gate(claims, examples=6) if not v.held]
 
 
 def loss_claims(loss):
@@ -54,7 +54,7 @@ def test_broken_encoders_are_refused(rng):
 
     for encoder in (plain(widths=(1, 2), generator=rng), one_weight_off, not_a_number, raises):
         assert len(broken(properties.of_encoder("e", encoder))) == 1
-    (verdict,) = properties.gate(properties.of_encoder("e", raises), examples=3)
+    (verdict,) = gate.gate(properties.of_encoder("e", raises), examples=3)
     assert verdict.reason == "RuntimeError: no"
 
 
@@ -109,7 +109,7 @@ def test_broken_losses_are_refused():
 def test_cases_are_drawn_and_differ():
     seen = []
     claim = properties.Property("any", lambda case: seen.append(case) or 0.0, 1e-9)
-    verdict = properties.check(claim, examples=10)
+    verdict = gate.check(claim, examples=10)
     assert verdict.held
     assert verdict.cases == len(seen) >= 10
     assert len({case.seed for case in seen}) > 3

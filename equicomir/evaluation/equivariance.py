@@ -23,6 +23,7 @@ def equivariance_error(
     channels: int = 1,
     size: int = 128,
     patterns: int = 4,
+    patches: Images | None = None,
     generator: torch.Generator,
 ) -> float:
     """||R f(x) - f(R x)|| / ||f(R x) - mean f(R x)|| in a central disk, on analytic patterns.
@@ -36,6 +37,8 @@ def equivariance_error(
         channels: of the map's input.
         size: in pixels.
         patterns: how many are averaged over.
+        patches: real square images to measure on instead, (batch, channels, size, size); turned
+            by the spline too, which then sets the floor.
         generator: draws the waves.
 
     Returns:
@@ -46,20 +49,72 @@ def equivariance_error(
         >>> equivariance_error(lambda x: x, 30.0, generator=rng) < 1e-4
         True
     """
-    shape = (patterns, channels, _WAVES)
-    waves = (
-        2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64),
-        _HIGHEST_FREQUENCY * torch.rand(shape, generator=generator, dtype=torch.float64),
-        2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64),
-    )
+    turned, of_turned = _both_ways(f, degrees, channels, size, patterns, patches, generator)
+    spread = of_turned - of_turned.mean(-1, keepdim=True)
+    return float((turned - of_turned).norm() / spread.norm())
+
+
+def equivariance_decibels(
+    f: Callable[[Images], Images],
+    degrees: float,
+    *,
+    channels: int = 1,
+    size: int = 128,
+    patterns: int = 4,
+    patches: Images | None = None,
+    generator: torch.Generator,
+) -> float:
+    """The same as a peak signal to noise ratio, more is better.
+
+    10 log10(range(f(R x))^2 / mean((R f(x) - f(R x))^2)), in the central disk.
+
+    Args:
+        f, degrees, channels, size, patterns, patches, generator: as in
+            :func:`equivariance_error`.
+
+    Returns:
+        In decibels; infinite where the map is exact.
+
+    Example:
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> equivariance_decibels(lambda x: x, 30.0, generator=rng) > 80
+        True
+
+    Source:
+        EQ-R of Karras et al., Alias-free generative adversarial networks, NeurIPS 2021,
+        arXiv 2106.12423, equation 17, with the range of the map's own output.
+    """
+    turned, of_turned = _both_ways(f, degrees, channels, size, patterns, patches, generator)
+    mean_square = float((turned - of_turned).square().mean())
+    span = float(of_turned.max() - of_turned.min())
+    return 10 * math.log10(span**2 / mean_square) if mean_square else math.inf
+
+
+def _both_ways(
+    f: Callable[[Images], Images],
+    degrees: float,
+    channels: int,
+    size: int,
+    patterns: int,
+    patches: Images | None,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """R f(x) and f(R x) inside the disk, (patterns, channels, pixels) each."""
+    if patches is None:
+        shape = (patterns, channels, _WAVES)
+        uniform = [torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(3)]
+        waves = (
+            2 * math.pi * uniform[0],
+            _HIGHEST_FREQUENCY * uniform[1],
+            2 * math.pi * uniform[2],
+        )
+        x, turned_x = (_pattern(waves, angle, size) for angle in (0.0, degrees))
+    else:
+        x, turned_x, size = patches, _turn(patches, degrees).to(patches), patches.shape[-1]
     with torch.no_grad():
-        straight = f(_pattern(waves, 0.0, size)).double()
-        of_turned = f(_pattern(waves, degrees, size)).double()
+        straight, of_turned = f(x).double(), f(turned_x).double()
     inside = disk_mask(size, _DISK * size)
-    difference = (_turn(straight, degrees) - of_turned)[..., inside]
-    reference = of_turned[..., inside]
-    spread = reference - reference.mean(-1, keepdim=True)
-    return float(difference.norm() / spread.norm())
+    return _turn(straight, degrees)[..., inside], of_turned[..., inside]
 
 
 def _pattern(

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,13 @@ WITH_QUARTER_TURNS = [
         pytest.param(partial(roto_translation, group=group), id=f"roto-translation {group}")
         for group in ("C4", "C8", "C16")
     ),
+]
+
+FAMILIES = [
+    pytest.param(steerable, id="C8"),
+    pytest.param(partial(steerable, group="SO(2)"), id="SO(2)"),
+    pytest.param(roto_translation, id="roto-translation"),
+    pytest.param(plain, id="plain"),
 ]
 
 
@@ -200,9 +208,7 @@ def test_so2_is_near_exact_at_every_other_angle_and_the_plain_control_is_not(deg
     assert of_plain > 0.3
 
 
-@pytest.mark.parametrize(
-    "make", [steerable, partial(steerable, group="SO(2)"), roto_translation, plain]
-)
+@pytest.mark.parametrize("make", FAMILIES)
 @given(architectures(), seeds(), cases())
 def test_in_eval_mode_one_image_does_not_change_another(make, architecture, generator, case):
     encoder = moved(make(**architecture, generator=generator), generator).eval()
@@ -215,11 +221,12 @@ def test_in_eval_mode_one_image_does_not_change_another(make, architecture, gene
     assert in_training.abs().max() > 1e-4  # there it does: the test can fail
 
 
-@pytest.mark.parametrize("pooling", ["average", "blur"])
-@pytest.mark.parametrize("parity", ["even", "odd"])
-@given(seeds())
-def test_shifts_by_the_pooling_stride_commute_away_from_the_border(pooling, parity, generator):
-    encoder = steerable(
+@pytest.mark.parametrize("make", FAMILIES)
+@given(st.sampled_from(["average", "blur"]), st.sampled_from(["even", "odd"]), seeds())
+def test_shifts_by_the_pooling_stride_commute_away_from_the_border(
+    make, pooling, parity, generator
+):
+    encoder = make(
         widths=(2, 4), kernel_size=3, pooling=pooling, parity=parity, generator=generator
     ).eval()
     size = 64 + encoder.size_offset
@@ -232,6 +239,22 @@ def test_shifts_by_the_pooling_stride_commute_away_from_the_border(pooling, pari
     spread = moved_after[inside].std()
     assert even[inside].abs().max() < 1e-4 * spread
     assert odd[inside].abs().max() > 1e-3 * spread  # an odd shift does not: the test can fail
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+@given(architectures(), seeds(), cases())
+def test_a_checkpoint_brings_an_encoder_back(make, architecture, generator, case):
+    first = moved(make(**architecture, generator=generator), generator)
+    saved = safetensors.torch.save({k: v.contiguous() for k, v in first.state_dict().items()})
+    second = make(**architecture, generator=generator)
+    size = 4 * second.size_multiple + second.size_offset
+    x = case.images(case.batch, second.in_channels, size, torch.float32)
+    with torch.no_grad():
+        assert not torch.allclose(second.eval()(x), first.eval()(x))  # the test can fail
+        second.load_state_dict(safetensors.torch.load(saved))
+        assert torch.equal(second(x), first(x))
+        # Statistics are part of it: in train mode they are made anew, and equal too.
+        assert torch.equal(second.train()(x), first.train()(x))
 
 
 @given(seeds(), st.sampled_from(["C4", "C8", "SO(2)"]), st.sampled_from([3, 5]))
