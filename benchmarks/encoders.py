@@ -71,7 +71,7 @@ def training_step(encoder: Encoder, images: Images) -> Callable[[], object]:
     def step() -> None:
         loss = encoder(images).square().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
 
     return step

@@ -240,6 +240,12 @@ def loss_turn_error(loss: Loss, case: Case, *, channels: int, size: int) -> floa
     return _finite(abs(float(loss(y)) - float(loss(quarter_turn(y, case.quarter_turns)))))
 
 
+def loss_mirror_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
+    """How much the loss changes when all representations are mirrored together."""
+    y = representations(case, channels, size)
+    return _finite(abs(float(loss(y)) - float(loss(y.flip(-1)))))
+
+
 def offset_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
     """How much the loss changes when a different constant is added to each representation."""
     y = representations(case, channels, size)
@@ -280,6 +286,11 @@ def of_loss(
             lambda case: loss_turn_error(loss, case, **shape),
             1e-8,
         ),
+        Property(
+            "loss: mirroring all representations together changes nothing",
+            lambda case: loss_mirror_error(loss, case, **shape),
+            1e-8,
+        ),
     ]
     if filtered:
         found += [
@@ -303,34 +314,46 @@ def naive_info_nce(
     temperature: float,
     mask: Mask,
     image_filter: Callable[[Images], Images] | None = None,
+    similarity: Callable[[Tensor, Tensor], Tensor] | None = None,
+    negatives: Images | None = None,
 ) -> Tensor:
-    """InfoNCE with the negative MSE by its definition: two loops, one pair at a time.
+    """InfoNCE by its definition: loops over anchors, positives and negatives, a pair at a time.
 
     Args:
-        y: shape (2, batch, channels, height, width).
+        y: shape (modalities, batch, channels, height, width).
         temperature: positive.
         mask: boolean (height, width).
         image_filter: applied to each representation alone, or None.
+        similarity: of two lists of the values inside the mask; minus their MSE if None.
+        negatives: more of them for every anchor, (any, channels, height, width).
 
     Returns:
         The loss, a scalar; see :func:`equicomir.losses.contrastive.info_nce`.
     """
-    every = [image[None] for modality in y for image in modality]
-    if image_filter is not None:
-        every = [image_filter(image) for image in every]
-    inside = [image[..., mask] for image in every]
-    batch, total = y.shape[1], y.new_zeros(())
-    for anchor in range(2 * batch):
-        positive, log_sum = y.new_zeros(()), y.new_full((), -math.inf)
-        for other in range(2 * batch):
-            if other == anchor:
-                continue
-            score = -(inside[anchor] - inside[other]).square().mean() / temperature
-            log_sum = torch.logaddexp(log_sum, score)
-            if other % batch == anchor % batch:
-                positive = score
-        total = total + log_sum - positive
-    return total / (2 * batch)
+
+    def inside(image: Tensor) -> Tensor:
+        filtered = image[None] if image_filter is None else image_filter(image[None])
+        return filtered[..., mask].flatten()
+
+    def score(first: Tensor, second: Tensor) -> Tensor:
+        if similarity is not None:
+            return similarity(first, second) / temperature
+        return -(first - second).square().mean() / temperature
+
+    values = [[inside(image) for image in modality] for modality in y]
+    more = [inside(image) for image in ([] if negatives is None else negatives)]
+    losses = []
+    for m, modality in enumerate(values):
+        for scene, anchor in enumerate(modality):
+            against = [score(anchor, other) for other in more]
+            for others in values:
+                against += [score(anchor, o) for k, o in enumerate(others) if k != scene]
+            for n, others in enumerate(values):
+                if n != m:
+                    positive = score(anchor, others[scene])
+                    total = torch.stack([positive, *against]).logsumexp(0)
+                    losses.append(total - positive)
+    return torch.stack(losses).mean()
 
 
 def _finite(error: float) -> float:

@@ -219,9 +219,9 @@ def test_few_scenes_at_once_means_few_scenes(generator):
 
 
 @given(seeds())
-def test_without_any_angle_patches_are_plain_crops(generator):
+def test_without_turns_patches_are_plain_crops(generator):
     scenes = noise_scenes(generator)
-    draw = draw_patches(patch_places(scenes, 16), 2, 2, any_angle=False, generator=generator)
+    draw = draw_patches(patch_places(scenes, 16), 2, 2, turns=1, generator=generator)
     patches = cut_patches(scenes, draw, 16)
     row, column = draw.corner[0].tolist()
     crop = scenes[int(draw.scene[0])].images["B"][:, row : row + 16, column : column + 16]

@@ -69,7 +69,7 @@ def draw_patches(
     count: int,
     modalities: int,
     *,
-    any_angle: bool = True,
+    turns: int | None = None,
     scenes_at_once: int | None = None,
     generator: torch.Generator,
 ) -> Draw:
@@ -79,7 +79,8 @@ def draw_patches(
         places: of :func:`patch_places`; every place of every scene is equally likely.
         count: number of patches.
         modalities: number of images of a scene.
-        any_angle: turn every image by its own angle, uniform over the circle; else by none.
+        turns: every image is turned by its own angle: uniform over the circle if None, else over
+            the multiples of 360 / turns degrees (4: quarter turns; 1: none).
         scenes_at_once: take all patches from so many scenes, drawn anew; from any if None. Few
             make the negatives hard: other places of the same tissue.
         generator: the source of randomness.
@@ -96,8 +97,9 @@ def draw_patches(
     corner = torch.stack(
         [places[int(s)][int(u * len(places[int(s)]))] for s, u in zip(chosen, uniform, strict=True)]
     )
-    turns = 360 * torch.rand(modalities, count, generator=generator)
-    return Draw(chosen, corner, turns if any_angle else torch.zeros_like(turns))
+    circle = torch.rand(modalities, count, generator=generator)
+    degrees = 360 * circle if turns is None else (circle * turns).floor() * (360 / turns)
+    return Draw(chosen, corner, degrees)
 
 
 def cut_patches(scenes: Sequence[Scene], draw: Draw, size: int) -> list[Images]:

@@ -7,11 +7,13 @@ equivariant to them meets at no cost; with any angle it also works on what lies 
 angles of the group. Only the disk that every turn keeps inside the patch is compared.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from equicomir.filters import disk_mask
 from equicomir.geometry import rotations, warp
-from equicomir.shapes import Mask, Stack, check_tensor
+from equicomir.shapes import Images, Mask, Stack, check_tensor
 
 
 def turn_back(representations: Stack, degrees: torch.Tensor) -> Stack:
@@ -70,3 +72,63 @@ def valid_disk(size: int, reach: int = 0) -> Mask:
             f"got {size}; take larger patches or a higher cut-off."
         )
     return disk_mask(size, radius)
+
+
+def equivariance_penalty(
+    encoder: Callable[[Images], Images],
+    images: Images,
+    degrees: torch.Tensor,
+    *,
+    mirrored: torch.Tensor | None = None,
+    reach: int = 0,
+) -> torch.Tensor:
+    """||R f(x) - f(R x)||^2 / ||f(R x) - mean f(R x)||^2 in the valid disk.
+
+    What CoMIR asks of its network by a loss, at any angle and with mirrors; for an encoder that
+    is equivariant by construction it has nothing to say. Relative, so that a smaller
+    representation is no smaller error.
+
+    Args:
+        encoder: f, from (batch, channels, size, size) to representations of that size.
+        images: x, of that shape.
+        degrees: shape (batch,): the turn R of each image.
+        mirrored: boolean (batch,): whether R mirrors the columns first; None for none.
+        reach: pixels of the border left out, besides the corners.
+
+    Returns:
+        The penalty, a scalar; 0 is exact, about 2 has nothing in common.
+
+    Raises:
+        ValueError: not one angle an image, or the images are not square.
+
+    Example:
+        >>> x = torch.rand(2, 1, 16, 16)
+        >>> penalty = equivariance_penalty(lambda x: x, x, torch.tensor([90.0, 180.0]))
+        >>> bool(penalty < 1e-9)
+        True
+
+    Source:
+        Pielawski, Wetzer et al., NeurIPS 2020, arXiv 2006.06325, equation 4 asks it of quarter
+        turns, inside the similarity.
+    """
+    check_tensor("images", images, "batch channels height width")
+    height, width = images.shape[-2:]
+    if height != width:
+        raise ValueError(f"images: expected square images, got {height} x {width}.")
+    if degrees.shape != images.shape[:1]:
+        raise ValueError(
+            f"degrees: expected one angle an image, ({len(images)},), got {tuple(degrees.shape)}."
+        )
+
+    def act(x: Images) -> Images:
+        if mirrored is not None:
+            x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        matrices = rotations(-degrees.to(x), height, width)
+        return warp(x, matrices, outside="border")
+
+    after, before = act(encoder(images)), encoder(act(images))
+    mask = valid_disk(height, reach).to(before.device)
+    difference, reference = (after - before)[..., mask], before[..., mask]
+    spread = reference - reference.mean(-1, keepdim=True)
+    least = torch.finfo(before.dtype).tiny
+    return difference.square().sum() / spread.square().sum().clamp(min=least)

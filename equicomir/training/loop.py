@@ -162,7 +162,7 @@ def _batches(
             places,
             settings.batch,
             len(model.scalings),
-            any_angle=settings.any_angle,
+            turns=settings.turns,
             scenes_at_once=settings.scenes_at_once,
             generator=generator,
         )

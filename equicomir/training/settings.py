@@ -17,7 +17,8 @@ class TrainingSettings:
         scenes_at_once: from how many scenes the patches of a batch are taken; None for any.
         learning_rate: the peak of the one-cycle schedule of Adam.
         temperature: of InfoNCE.
-        any_angle: turn every image of a pair by its own angle (rotated pairs).
+        turns: turn every image of a pair by its own angle (rotated pairs): None for any angle, N
+            for multiples of 360 / N degrees (4 is CoMIR's constraint, 1 no turn).
         high_pass_cutoff: in cycles per pixel: compare representations without what varies more
             slowly, so that scenes must be told apart by their detail; None compares them as
             they are.
@@ -31,7 +32,7 @@ class TrainingSettings:
     scenes_at_once: int | None = None
     learning_rate: float = 3e-3
     temperature: float = 0.5
-    any_angle: bool = True
+    turns: int | None = None
     high_pass_cutoff: float | None = 0.05
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class TrainingSettings:
         for name in ("minutes", "learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}.")
-        for name in ("steps", "scenes_at_once"):
+        for name in ("steps", "scenes_at_once", "turns"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}.")
