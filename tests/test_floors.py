@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    **dict.fromkeys(("shapes", "geometry", "filters"), 0),
+    **dict.fromkeys(("shapes", "geometry", "responses", "filters", "differentials"), 0),
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
     "representations": 2,
     **dict.fromkeys(("training", "registration"), 3),
