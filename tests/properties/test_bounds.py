@@ -133,7 +133,7 @@ def log_ratio(x, y, correlation):
     return each.sum(-1)
 
 
-def estimates(bound, correlation, dimensions, generator, batches=40, count=256):
+def estimates(bound, correlation, dimensions, generator, batches=12, count=512):
     found = []
     for _ in range(batches):
         x = torch.randn(count, dimensions, generator=generator, dtype=torch.float64)
@@ -154,11 +154,11 @@ def test_the_best_critic_finds_the_information_of_gaussians(bound, correlation, 
     truth = information(correlation, dimensions)
     assert truth <= 2.1
     mean, error = estimates(bound, correlation, dimensions, rng)
-    # InfoNCE is biased below the truth by at most Var(ratio) / 2K; the others are not.
-    slack = 0.15 if bound is info_nce_bound else 0.02
+    # InfoNCE is a little biased below the truth, as K is finite; the others are not.
+    slack = 0.05 if bound is info_nce_bound else 0.0
     assert abs(mean - truth) < 4 * error + slack
     # A planted fault: another critic finds less.
-    halved, _ = estimates(lambda s: bound(0.3 * s), correlation, dimensions, rng, batches=10)
+    halved, _ = estimates(lambda s: bound(0.3 * s), correlation, dimensions, rng, batches=3)
     assert halved < truth - 0.02
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,7 +9,13 @@ from hypothesis import strategies as st
 from strategies import cases
 
 from equicomir import properties
-from equicomir.filters import high_pass, reach
+from equicomir.filters import (
+    band_limit,
+    gaussian_high_pass,
+    high_pass,
+    ideal_high_pass,
+    reach,
+)
 from equicomir.losses.bounds import (
     DonskerVaradhan,
     donsker_varadhan,
@@ -118,6 +125,36 @@ def test_constants_matter_to_the_unfiltered_loss(temperature, case):
 def test_the_gradient_of_the_unfiltered_loss_does_not_sum_to_zero(case):
     loss, _ = losses(2.0)
     assert properties.gradient_sum_error(loss, case, channels=1, size=SIZE) > 1e-4
+
+
+@given(st.sampled_from([0.06, 0.13, 0.3]), temperatures, cases())
+def test_no_image_below_the_ideal_cut_off_matters(cutoff, temperature, case):
+    high = partial(ideal_high_pass(cutoff), border="periodic")
+    y = properties.representations(case, 1, SIZE)
+    # Each representation gets another image, with nothing at or above the cut-off.
+    noise = properties.representations(replace(case, seed=case.seed + 1), 1, SIZE)
+    low = band_limit(cutoff)(noise.flatten(0, 1), border="periodic").view_as(noise)
+    filtered = partial(info_nce, temperature=temperature, image_filter=high)
+    torch.testing.assert_close(filtered(y + 3 * low), filtered(y), rtol=1e-8, atol=1e-8)
+    plain = partial(info_nce, temperature=temperature)
+    assert abs(plain(y + 3 * low) - plain(y)) > 1e-6  # without the filter they do
+    above = partial(
+        info_nce,
+        temperature=temperature,
+        image_filter=partial(ideal_high_pass(cutoff / 2), border="periodic"),
+    )
+    if cutoff > 0.1:  # a planted fault: a cut-off half as high
+        assert abs(above(y + 3 * low) - above(y)) > 1e-6
+
+
+@given(temperatures, cases())
+def test_as_the_cut_off_goes_to_zero_it_is_the_loss_of_what_has_no_mean(temperature, case):
+    y = properties.representations(case, 2, SIZE)
+    high = partial(gaussian_high_pass(1e-3), border="periodic")
+    loss = info_nce(y + 5, temperature=temperature, image_filter=high)
+    without_mean = y - y.mean((-2, -1), keepdim=True)
+    torch.testing.assert_close(loss, info_nce(without_mean, temperature=temperature))
+    assert not torch.allclose(loss, info_nce(y, temperature=temperature), rtol=1e-9, atol=1e-9)
 
 
 @given(cases())
