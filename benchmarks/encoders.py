@@ -160,6 +160,20 @@ def untrained(seeds: int) -> Table:
                 size = 128 + encoders[0].size_offset
                 found = [errors(e, size, seed, 1) for seed, e in enumerate(encoders)]
                 add_errors(table, f"{named(make, group)}, {pooling}, {parity}", found)
+    for widths in ((2, 4, 8), (4, 8)):
+        smooth = [
+            steerable(
+                group="SO(2)",
+                widths=widths,
+                kernel_size=7,
+                smooth=True,
+                pooling="blur",
+                generator=torch.Generator().manual_seed(seed),
+            )
+            for seed in range(seeds)
+        ]
+        found = [errors(e, 128, seed, 1) for seed, e in enumerate(smooth)]
+        add_errors(table, f"steerable SO(2), smooth 7 x 7, blur, even, {widths}", found)
     dense = tiramisu(generator=torch.Generator().manual_seed(0)).eval()
     add_errors(table, "tiramisu", [errors(dense, 128, 0, 1)])
     return table

@@ -42,6 +42,7 @@ class EncoderSettings:
             number of channels from it.
         widths: fields at each resolution, finest first.
         kernel_size: odd, in pixels.
+        smooth: kernels without high frequencies (``"steerable"`` alone).
         parity: ``"even"`` or ``"odd"``: the scheme of valid sizes.
         pooling: ``"average"`` or ``"blur"``.
         residual: add to each block between equal widths its input.
@@ -52,6 +53,7 @@ class EncoderSettings:
     group: str = "C8"
     widths: tuple[int, ...] = (2, 4, 8)
     kernel_size: int = 5
+    smooth: bool = False
     parity: Parity = "even"
     pooling: Pooling = "average"
     residual: bool = False

@@ -62,6 +62,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, each encoder")
     parser.add_argument("--steps", type=int, help="of training, in place of the minutes")
     parser.add_argument("--group", default=STEERABLE.group, help="C8, D4, SO(2), ... of both")
+    parser.add_argument("--kernel-size", type=int, default=STEERABLE.kernel_size, help="of both")
+    parser.add_argument("--smooth", action="store_true", help="smooth kernels, where steerable")
+    parser.add_argument("--widths", type=int, nargs="+", default=STEERABLE.widths, help="of both")
     parser.add_argument("--pooling", default=STEERABLE.pooling, choices=("average", "blur"))
     parser.add_argument("--patch-size", type=int, default=96, help="of training patches, px")
     parser.add_argument("--pairs", type=int, default=100, help="a level and direction")
@@ -264,7 +267,7 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "records.jsonl").unlink(missing_ok=True)
 
-    encoders = [replace(e, group=chosen.group, pooling=chosen.pooling) for e in (STEERABLE, PLAIN)]
+    encoders = encoders_of(chosen)
     console.print(f"[bold]Gate[/]: {parts.name}, {' and '.join(parts.modalities)}, before training")
     verdicts = pass_gate(console, new_model(parts.train, encoders[0], settings), settings)
     trained = {}
@@ -286,6 +289,21 @@ def main() -> None:
 
     for width, pairs in lists.items():
         compare(console, chosen, parts, trained, width, pairs, verdicts)
+
+
+def encoders_of(chosen: argparse.Namespace) -> list[EncoderSettings]:
+    """The steerable encoder and its control, as the command line asks for them."""
+    made = [
+        replace(
+            encoder,
+            group=chosen.group,
+            widths=tuple(chosen.widths),
+            kernel_size=chosen.kernel_size,
+            pooling=chosen.pooling,
+        )
+        for encoder in (STEERABLE, PLAIN)
+    ]
+    return [replace(made[0], smooth=chosen.smooth), made[1]]
 
 
 def reused(folder: Path) -> Trained:
@@ -349,11 +367,7 @@ def compare(
             modalities=parts.modalities,
             width=width,
             training={
-                family: {
-                    **asdict(done.settings),
-                    "seconds": round(done.seconds, 1),
-                    "encoder": asdict(done.model.settings),
-                }
+                family: {**asdict(done.settings), "seconds": round(done.seconds, 1)}
                 for family, done in trained.items()
             },
             encoders={f: asdict(done.model.settings) for f, done in trained.items()},

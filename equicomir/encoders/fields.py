@@ -35,6 +35,7 @@ with warnings.catch_warnings():
 
 #: Angles at which a Fourier field is sampled for its nonlinearity: 8 are too few for frequency 3.
 SAMPLES = 16
+_SMOOTHNESS = 0.27  # width of a smooth ring in radii of the kernel: 0.8 pixels of 7 x 7
 
 #: What a field is: the frequency of an input field, or None for the group's own feature field.
 Field = int | None
@@ -116,8 +117,15 @@ def act(field: Field, group: Group, quarter_turns: int, mirrored: bool) -> Tenso
 
 
 @lru_cache(maxsize=256)
-def kernel_basis(group: Group, source: Field, target: Field, kernel_size: int) -> Tensor:
+def kernel_basis(
+    group: Group, source: Field, target: Field, kernel_size: int, smooth: bool = False
+) -> Tensor:
     """Basis of the kernels between two single fields that commute with the group.
+
+    A kernel is a sum of rings, each with a Gaussian profile and angular frequencies up to two or
+    three. Sharp ones, escnn's own choice, have a ring a pixel; sampled on the grid they are a
+    little anisotropic at high frequencies. Smooth ones have two broad rings that fade out before
+    the kernel's edge, so they hold no high frequencies and look alike at every angle.
 
     escnn samples its kernels in float32; averaged here over the turns and mirrors that map the
     grid onto itself, in float64, they commute with those to the last digit of float64 too.
@@ -127,6 +135,7 @@ def kernel_basis(group: Group, source: Field, target: Field, kernel_size: int) -
         source: field in.
         target: field out.
         kernel_size: odd, in pixels.
+        smooth: the second kind.
 
     Returns:
         Shape (basis, channels out, channels in, kernel_size, kernel_size), float64; shared by
@@ -139,8 +148,14 @@ def kernel_basis(group: Group, source: Field, target: Field, kernel_size: int) -
     space = _space(group)
     in_repr, out_repr = _representation(group, source), _representation(group, target)
     in_type, out_type = (escnn.nn.FieldType(space, [r]) for r in (in_repr, out_repr))
+    rings: dict[str, Any] = {}
+    if smooth and kernel_size > 1:
+        radius = (kernel_size - 1) / 2
+        rings = {"rings": [0.0, radius / 2], "sigma": [_SMOOTHNESS * radius] * 2}
     with contextlib.redirect_stdout(io.StringIO()):
-        layer = escnn.nn.R2Conv(in_type, out_type, kernel_size, bias=False, initialize=False)
+        layer = escnn.nn.R2Conv(
+            in_type, out_type, kernel_size, bias=False, initialize=False, **rings
+        )
     expand = layer.basisexpansion
     with torch.no_grad():
         kernels = torch.stack([expand(one) for one in torch.eye(expand.dimension())])

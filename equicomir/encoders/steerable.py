@@ -37,6 +37,7 @@ class SteerableConvolution(nn.Module):
         out_fields: number of fields out.
         group: which group.
         kernel_size: odd, in pixels.
+        smooth: kernels without high frequencies; see ``kernel_basis``.
         generator: draws the first weights, by He's rule on the expanded kernel.
 
     Example:
@@ -59,11 +60,12 @@ class SteerableConvolution(nn.Module):
         *,
         group: Group,
         kernel_size: int,
+        smooth: bool = False,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         runs = [(field, len(list(same))) for field, same in groupby(sources)]
-        self.bases = [(group, field, target, kernel_size) for field, _ in runs]
+        self.bases = [(group, field, target, kernel_size, smooth) for field, _ in runs]
         for index, of in enumerate(self.bases):
             basis = kernel_basis(*of).float()
             self.register_buffer(f"basis{index}", basis, persistent=False)
@@ -190,6 +192,7 @@ def steerable(
     group: str = "C8",
     widths: Sequence[int] = (2, 4, 8),
     kernel_size: int = 5,
+    smooth: bool = False,
     parity: Parity = "even",
     pooling: Pooling = "average",
     residual: bool = False,
@@ -208,6 +211,8 @@ def steerable(
             ``"SO(2)"`` (all turns) or ``"O(2)"`` (and mirrors).
         widths: fields at each resolution, finest first.
         kernel_size: odd, in pixels.
+        smooth: kernels of two broad rings, without high frequencies: with ``kernel_size=7``,
+            ``pooling="blur"``, two resolutions and SO(2) the smallest error at every angle.
         parity: valid sizes: ``"even"`` m * 2^L, ``"odd"`` m * 2^L + 1.
         pooling: ``"average"`` or ``"blur"``, which aliases less: a smaller error at angles that
             are not quarter turns.
@@ -231,7 +236,7 @@ def steerable(
     check_architecture(in_channels, representation_channels, widths, kernel_size)
     of_image: tuple[Field, ...] = image_fields(in_channels, frequencies)
     acting = parse_group(group)
-    options: dict[str, Any] = {"group": acting, "generator": generator}
+    options: dict[str, Any] = {"group": acting, "smooth": smooth, "generator": generator}
 
     def convolution(fields_in: int, fields_out: int, size: int) -> nn.Module:
         sources = (None,) * fields_in or of_image
