@@ -1,11 +1,18 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from equicomir.images.pairs import Scaling, Scene
+from equicomir.losses.bounds import jensen_shannon
+from equicomir.losses.contrastive import contrast, info_nce
+from equicomir.losses.critics import Separable
+from equicomir.losses.rotated_pairs import valid_disk
+from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.training.loop import objective, train
 from equicomir.training.settings import TrainingSettings
@@ -204,3 +211,28 @@ def test_nothing_is_cast_to_a_shorter_type_by_itself(scenes, monkeypatch):
     monkeypatch.setattr(Representations, "forward", watched)
     train(scenes, TINY, replace(QUICK, steps=2), quiet=True)
     assert set(seen) == {(False, torch.float32)}
+
+
+class WithCritic(nn.Module):
+    """A loss that learns."""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.critic = Separable(32 * 32, hidden=8, embedding=4, generator=rng)
+
+    def forward(self, representations):
+        return contrast(representations, bound=jensen_shannon, similarity=self.critic)
+
+
+def test_any_loss_trains_and_a_critic_learns_with_the_encoders(scenes, rng):
+    steered = partial(info_nce, mask=valid_disk(32, 2), similarity=correlation)
+    learned = WithCritic(rng)
+    before = weights(learned)
+    settings = replace(QUICK, steps=4)
+    ends = [
+        weights(train(scenes, TINY, settings, loss=loss, quiet=True).model)
+        for loss in (None, steered, learned)
+    ]
+    assert not torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+    assert not torch.equal(before, weights(learned))

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
 
 from equicomir.filters import high_pass, reach
 from equicomir.images.pairs import Scene, percentile_scaling
@@ -24,6 +25,10 @@ from equicomir.training.settings import TrainingSettings
 
 _MEASURED_STEPS = 10  # at the schedule's first rate; their time fixes the number of steps
 _WARM_UP_STEPS = 2  # not timed: the first steps also build caches
+
+
+#: From representations in the scene's own frame to a scalar.
+Loss = Callable[[Stack], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Trained:
     seconds: float
 
 
-def objective(settings: TrainingSettings) -> Callable[[Stack], torch.Tensor]:
+def objective(settings: TrainingSettings) -> Loss:
     """The loss of a run: from representations in the scene's own frame to a scalar.
 
     It is what training minimises and what the gate checks: InfoNCE in the valid disk, of
@@ -79,6 +84,7 @@ def train(
     encoder: EncoderSettings,
     settings: TrainingSettings,
     *,
+    loss: Loss | None = None,
     label: str = "training",
     quiet: bool = False,
 ) -> Trained:
@@ -89,6 +95,9 @@ def train(
         encoder: which encoder each modality gets.
         settings: of the run; the same settings (with ``steps``) on the same machine give the
             same weights.
+        loss: of the representations (modalities, batch, channels, size, size) in the scene's own
+            frame; :func:`objective` of the settings if None. Where it learns (critics), it is a
+            module, and its parameters are trained too.
         label: before the progress bar.
         quiet: no progress bar.
 
@@ -105,9 +114,11 @@ def train(
     model = new_model(scenes, encoder, settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator="cpu", devices=1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate / 25)
+    learned = [*model.parameters(), *(loss.parameters() if isinstance(loss, nn.Module) else ())]
+    optimiser = torch.optim.Adam(learned, lr=settings.learning_rate / 25)
     network, optimiser = fabric.setup(model, optimiser)
-    loss_of_a_batch = _batches(scenes, model, network, settings)
+    loss_of = objective(settings) if loss is None else loss
+    loss_of_a_batch = _batches(scenes, model, network, settings, loss_of)
     schedule: torch.optim.lr_scheduler.OneCycleLR | None = None
     total = settings.steps
     losses: list[float] = []
@@ -115,11 +126,11 @@ def train(
     with _progress(quiet) as progress:
         task = progress.add_task(label, total=None, loss="...")
         while total is None or len(losses) < total:
-            loss = loss_of_a_batch()
+            of_batch = loss_of_a_batch()
             optimiser.zero_grad()
-            fabric.backward(loss)
+            fabric.backward(of_batch)
             optimiser.step()
-            losses.append(loss.item())
+            losses.append(of_batch.item())
             if not math.isfinite(losses[-1]):
                 raise ValueError(f"step {len(losses)}: expected a finite loss, got {losses[-1]}.")
             if schedule is not None:
@@ -147,6 +158,7 @@ def _batches(
     model: Representations,
     network: Callable[[list[torch.Tensor]], Stack],
     settings: TrainingSettings,
+    loss_of: Loss,
 ) -> Callable[[], torch.Tensor]:
     """A function that draws the next batch and gives the loss of what the network makes of it."""
     scaled = [
@@ -154,7 +166,6 @@ def _batches(
         for s in scenes
     ]
     places = patch_places(scaled, settings.patch_size)
-    loss_of = objective(settings)
     generator = torch.Generator().manual_seed(settings.seed)
 
     def loss_of_a_batch() -> torch.Tensor:
