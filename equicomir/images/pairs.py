@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
-import torch
 from torch import Tensor
 
+from equicomir.images.files import READABLE, read_image
 from equicomir.shapes import Image, check_tensor
-
-_READABLE = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".npy"}
 
 
 @dataclass(frozen=True)
@@ -35,39 +32,6 @@ class Scene:
         """(height, width) in pixels."""
         height, width = next(iter(self.images.values())).shape[-2:]
         return height, width
-
-
-def read_image(path: Path) -> Image:
-    """Read one image file as floats, in the file's own units.
-
-    Args:
-        path: PNG, TIFF, JPEG (8 or 16 bit, grey or colour) or NPY.
-
-    Returns:
-        float32 tensor (channels, height, width).
-
-    Raises:
-        ValueError: the file cannot be read as a two-dimensional image; it is named.
-    """
-    try:
-        if path.suffix.lower() == ".npy":
-            raw = np.load(path, allow_pickle=False)
-        else:  # from bytes: a reader that gives up cannot leave the file open
-            raw = iio.imread(path.read_bytes(), extension=path.suffix.lower())
-    except Exception as error:  # readers raise types of their own, without the path
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise ValueError(f"{path}: expected a readable image, got: {reason}.") from error
-    array = np.asarray(raw)
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] > 4 or array.dtype.kind not in "buif" or array.size == 0:
-        raise ValueError(
-            f"{path}: expected a grey or colour image, got {array.dtype} of shape {array.shape}."
-        )
-    image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))
-    if not torch.isfinite(image).all():
-        raise ValueError(f"{path}: expected finite values, got NaN or infinity.")
-    return image
 
 
 def read_scenes(folders: Sequence[Path]) -> list[Scene]:
@@ -91,10 +55,10 @@ def read_scenes(folders: Sequence[Path]) -> list[Scene]:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: expected a folder of images, found none.")
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _READABLE)
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE)
         if not found:
             raise ValueError(
-                f"{folder}: expected images ({', '.join(sorted(_READABLE))}), found none."
+                f"{folder}: expected images ({', '.join(sorted(READABLE))}), found none."
             )
         named = {path.stem: path for path in found}
         if len(named) < len(found):
@@ -172,6 +136,7 @@ def percentile_scaling(images: Sequence[Image], low: float = 1, high: float = 99
         The scaling, a channel its own.
 
     Example:
+        >>> import torch
         >>> scaling = percentile_scaling([torch.arange(101.0).view(1, 1, 101)], 0, 100)
         >>> scaling.low, scaling.high
         ((0.0,), (100.0,))
