@@ -40,7 +40,7 @@ def decoded(array, mode=None):
     return np.array(Image.open(file))
 
 
-def png_by_hand(path, height, width, bits, colour, rows, *, extra=b""):
+def png_by_hand(path, height, width, bits, colour, rows, *, key=None):
     """A PNG with a header and rows that Pillow would not write."""
 
     def chunk(kind, content):
@@ -50,15 +50,14 @@ def png_by_hand(path, height, width, bits, colour, rows, *, extra=b""):
         )  # fmt: skip
 
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+    chunks = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    if key is not None:
+        chunks.insert(1, chunk(b"tRNS", key))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
-def wide_png(path, array):
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    png_by_hand(path, 24, 36, 16, 2, rows)
+def wide_rows(array):
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
 
 
 def cut(path, make, keep):
@@ -99,6 +98,13 @@ def sparse(path):
         yield from [None] * 5
 
     imwrite(path, tiles(), shape=GREY.shape, dtype=GREY.dtype, tile=(16, 16), compression="zlib")
+
+
+def bomb(path, tile=(16384, 16384), packed=b"x" * 100):
+    """Four tiles of what is no image of that size."""
+    options = {"tile": tile, "compression": "zlib", "metadata": None}
+    shape = (2 * tile[0] - 4, 2 * tile[1] - 4)
+    imwrite(path, (packed for _ in range(4)), shape=shape, dtype=np.uint8, **options)
 
 
 def planes(path, **options):
@@ -151,7 +157,7 @@ HOLED = RGBA.copy()
 HOLED[3, 4, 3] = 100
 NAN = GREY.astype(np.float32)
 NAN[5, 6] = np.nan
-INFINITE = np.where(GREY == GREY[0, 0], np.inf, GREY).astype(np.float32)
+INFINITE = np.where(RANDOM.random(GREY.shape) > 0.9, np.inf, GREY).astype(np.float32)
 CHANNELS = RANDOM.integers(0, 99, (7, 24, 36)).astype(np.int16)
 BITS = (RANDOM.random((24, 36)) > 0.5).astype(np.uint8)
 PACKED = b"".join(b"\0" + np.packbits(row).tobytes() for row in BITS)
@@ -174,7 +180,9 @@ KINDS = {
         "a.png", lambda p: png(p, np.dstack([GREY, np.full_like(GREY, 255)])), GREY
     ),
     "16 bit colour PNG": (
-        "a.png", lambda p: wide_png(p, WIDE), WIDE if CODECS else "expected imagecodecs"
+        "a.png",
+        lambda p: png_by_hand(p, 24, 36, 16, 2, wide_rows(WIDE)),
+        WIDE if CODECS else "expected imagecodecs",
     ),
     "EXIF-turned PNG": (
         "a.png", lambda p: png(p, SMOOTH, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0"
@@ -239,6 +247,47 @@ KINDS = {
     "colour key PNG": (
         "a.png", lambda p: png(p, GREY, transparency=int(GREY[0, 0])), "that are transparent"
     ),
+    "2 bit PNG with a colour key": (
+        "a.png",
+        lambda p: png_by_hand(
+            p, 24, 36, 2, 0, b"".join(b"\0" + bytes(9) for _ in range(23)) + b"\0\x40" + bytes(8),
+            key=b"\0\1",
+        ),
+        "got 1 pixels that are transparent",
+    ),
+    "1 bit PNG with a colour key": (
+        "a.png",
+        lambda p: png_by_hand(
+            p, 24, 36, 1, 0, PACKED, key=b"\0\1"
+        ),
+        f"got {BITS.sum()} pixels that are transparent",
+    ),
+    "16 bit PNG with a colour key": (
+        "a.png",
+        lambda p: png_by_hand(
+            p, 24, 36, 16, 0, wide_rows(WIDE[..., 0]), key=WIDE[0, 0, :1].astype(">u2").tobytes()
+        ),
+        "pixels that are transparent",
+    ),
+    "TIFF without its bits": (
+        "a.tif",
+        lambda p: (
+            imwrite(p, GREY, metadata=None),
+            p.write_bytes(p.read_bytes().replace(b"\2\1\3\0", b"\2\0\3\0", 1)),
+        ),
+        "expected the tag BitsPerSample",
+    ),
+    "TIFF without a tag": (
+        "a.tif",
+        lambda p: (
+            imwrite(p, GREY, metadata=None),
+            p.write_bytes(p.read_bytes().replace(b"\3\1\3\0", b"\3\0\3\0", 1)),
+        ),
+        "expected the tag Compression",
+    ),
+    "wrong colour type PNG": (
+        "a.png", lambda p: png_by_hand(p, 24, 36, 8, 5, bytes(888)), "wrong header"
+    ),
     "PNG bomb": (
         "a.png",
         lambda p: png_by_hand(p, 60000, 60000, 8, 0, bytes(10**7)),
@@ -271,19 +320,21 @@ KINDS = {
         lambda p: cut(p, lambda q: imwrite(q, GREY, compression="zlib", tile=(16, 16)), 0.7),
         "truncated at",
     ),
-    "TIFF header alone": ("a.tif", lambda p: p.write_bytes(b"II*\0\x08\0\0\0"), "readable image"),
+    "TIFF header alone": ("a.tif", lambda p: p.write_bytes(b"II*\0\x08\0\0\0"), "a whole TIFF"),
     "flipped packed TIFF": (
         "a.tif",
         lambda p: flipped(p, lambda q: imwrite(q, GREY, compression="zlib"), 0.7),
         "readable image",
     ),
     "wrong height TIFF": ("a.tif", lambda p: tag(p, 257, 2400), "expected"),
-    "huge TIFF": ("a.tif", lambda p: tag(p, 256, 2**31), "at most 1073741824 bytes"),
-    "huge packed TIFF": (
+    "huge TIFF": ("a.tif", lambda p: tag(p, 256, 2**31, metadata=None), "at most 1073741824 bytes"),
+    "huge packed TIFF": ("a.tif", lambda p: tag(p, 257, 2**31, compression="zlib"), "whole TIFF"),
+    "TIFF bomb": (
         "a.tif",
-        lambda p: tag(p, 257, 2**31, compression="zlib"),
-        "at most 1073741824 bytes|expected .* tiles or strips",
+        bomb,
+        "the header is wrong",
     ),
+    "zip bomb TIFF": ("a.tif", lambda p: bomb(p, (256, 256), bytes(400_000)), "got 400000"),
     "unknown compression TIFF": ("a.tif", lambda p: tag(p, 259, 9999), "readable image"),
     "CMYK TIFF": (
         "a.tif", lambda p: imwrite(p, np.dstack([GREY] * 4), photometric="separated"), "got CMYK"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from equicomir.shapes import Image, check_tensor
 
+_LEAST_BLUR = 0.4  # a narrower Gaussian is no Gaussian on pixels
+
 
 @dataclass(frozen=True, eq=False)
 class Materials:
@@ -46,13 +48,24 @@ class Modality:
         blur: standard deviation of the optics' Gaussian blur, in pixels, at least 0.4.
         brightness: from materials to the image without blur.
         expose: from the blurred image (1, height, width) and a generator to what the camera
-            gives, with shading and noise.
+            gives, with shading and noise. Both functions of a module, so that it can be pickled.
+
+    Raises:
+        ValueError: ``blur`` is too small.
+
+    Example:
+        >>> [modality.blur for modality in (SECOND_HARMONIC, BRIGHTFIELD, FLUORESCENCE)]
+        [1.0, 0.9, 1.5]
     """
 
     name: str
     blur: float
     brightness: Callable[[Materials], Tensor] = field(repr=False, compare=False)
     expose: Callable[[Tensor, torch.Generator], Tensor] = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.blur >= _LEAST_BLUR:
+            raise ValueError(f"blur: expected at least {_LEAST_BLUR} pixels, got {self.blur}.")
 
     def __call__(self, clean: Image, *, generator: torch.Generator) -> Image:
         """Add what the instrument adds: shading and noise.
@@ -92,9 +105,9 @@ def _brightfield(here: Materials) -> Tensor:
     A thin fibre absorbs; where many lie together the tissue clears.
     """
     fibres = 0.5 * here.collagen * torch.exp(-0.8 * here.collagen)
-    ground = 0.2 - 0.1 * here.cytoplasm
+    ground = 0.2 - 0.08 * here.cytoplasm
     dense = 1.0 * here.nuclei + 0.35 * here.lumen + fibres
-    density = ground * (1 + 0.25 * here.grain) + dense * (1 + 0.1 * here.grain)
+    density = ground * torch.exp(0.25 * here.grain) + dense * torch.exp(0.1 * here.grain)
     return torch.exp(-density)
 
 
@@ -102,41 +115,42 @@ def _fluorescence(here: Materials) -> Tensor:
     """Labelled cytoplasm and lining; nuclei are dark, blood and fibres glow a little."""
     labelled = 0.6 * here.cytoplasm * (1 + 0.35 * here.grain) * (1 - 0.85 * here.nuclei)
     glow = 0.2 * here.collagen * torch.exp(-0.5 * here.collagen)
-    return (0.04 + labelled + 0.8 * here.lining + 0.18 * here.lumen + glow).clamp(min=0)
+    return (0.04 + labelled + 0.8 * here.lining + 0.22 * here.lumen + glow).clamp(min=0)
 
 
 # ----------------------------------------------------------------------- what the camera adds
 
 
 def _speckled(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """Speckle of six looks, then the noise of up to some hundred photons."""
-    draws = torch.rand(6, *clean.shape, generator=generator, dtype=torch.float64)
+    """Speckle of sixteen looks, then the noise of up to some hundred photons."""
+    draws = torch.rand(16, *clean.shape, generator=generator, dtype=torch.float64)
     speckle = -torch.log1p(-draws).mean(0).to(clean)
     counts: Tensor = torch.poisson((150 * clean * speckle).clamp(min=0), generator=generator)
     return counts / 150
 
 
 def _shaded(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """A vignette whose centre is off, by up to a quarter in the corners, and electronic noise."""
+    """A vignette whose centre is off, by up to a third in a corner, and electronic noise."""
     height, width = clean.shape[-2:]
     centre_row, centre_column, depth = torch.rand(3, generator=generator, dtype=torch.float64)
     rows = torch.linspace(-1, 1, height, dtype=torch.float64)[:, None] - (centre_row - 0.5)
     columns = torch.linspace(-1, 1, width, dtype=torch.float64)[None, :] - (centre_column - 0.5)
     shade = 1 - (0.04 + 0.04 * depth) * (rows.square() + columns.square())
     noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
-    return clean * shade.to(clean) + 0.012 * noise.to(clean)
+    shaded: Tensor = clean * shade.to(clean) + 0.012 * noise.to(clean)
+    return shaded
 
 
 def _counted(clean: Tensor, generator: torch.Generator) -> Tensor:
     """The noise of some sixty photons at brightness 1, over an offset with read-out noise."""
-    photons = torch.poisson(60 * clean.clamp(min=0), generator=generator) / 60
+    photons: Tensor = torch.poisson(60 * clean.clamp(min=0), generator=generator) / 60
     noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
     return photons + 0.05 + 0.01 * noise.to(clean)
 
 
 #: Like second-harmonic generation: thin bright collagen on dark, a heavy tail, speckle.
-SECOND_HARMONIC = Modality("second_harmonic", 0.7, _second_harmonic, _speckled)
+SECOND_HARMONIC = Modality("second_harmonic", 1.0, _second_harmonic, _speckled)
 #: Like brightfield of a stained section, **grey** (one channel): shading, little noise.
-BRIGHTFIELD = Modality("brightfield", 0.8, _brightfield, _shaded)
+BRIGHTFIELD = Modality("brightfield", 0.9, _brightfield, _shaded)
 #: Like widefield fluorescence: blurred, few photons.
 FLUORESCENCE = Modality("fluorescence", 1.5, _fluorescence, _counted)

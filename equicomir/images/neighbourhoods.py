@@ -22,7 +22,9 @@ def local_entropy(radius: int = 5, bins: int = 16) -> Layer:
     """The entropy of the intensities in a disk, a scalar in [0, 1]: texture, however bright.
 
     The histogram has ``bins`` equidistant centres from 0 to 1; an intensity between two of them
-    is shared linearly, so the layer is continuous and has a slope. For images of such centres
+    is shared linearly, so the layer is continuous and has a slope. The entropy that the sharing
+    alone would make is taken away, so that a constant is 0 at any brightness: what is left is the
+    information that a pixel's place in the disk gives about its bin. For images of such centres
     only, it is Shannon's entropy, equal to ``skimage.filters.rank.entropy``. Intensities outside
     [0, 1] count as the nearest end; what lies outside the image does not count.
 
@@ -54,11 +56,11 @@ def edge_distance(sigma: float = 1.5, threshold: float = 0.15, farthest: int = 1
     A pixel is on an edge where :func:`equicomir.images.layers.gradient_magnitude` exceeds the
     threshold. That commutes with quarter turns exactly, which Canny's edges, thinned and linked,
     do not always; and a threshold in units of the image, rather than a quantile of its gradients,
-    gives a patch the edges of the whole image (but for magnitudes within the blur's tolerance,
-    1e-3, of the threshold). Computed in float64. **No gradient flows through it.**
+    gives a patch the edges of the whole image (but for magnitudes within the blur's tolerance
+    of the threshold). Computed in float64. **No gradient flows through it.**
 
     Args:
-        sigma: standard deviation of the blur before the gradient, in pixels, at least 0.4.
+        sigma: standard deviation of the blur before the gradient, in pixels, at least 0.75.
         threshold: in heights of a step, positive: with 0.15, a sharp step from 0.4 to 0.6 is an
             edge.
         farthest: in pixels, 1 or more; also the value of an image without edges.
@@ -89,14 +91,23 @@ def _entropy(images: Tensor, radius: int, bins: int) -> Tensor:
     places = wide.clamp(0, 1) * (bins - 1)
     disk = disk_mask(2 * radius + 1, radius).to(places)[None, None]
     inside = F.conv2d(torch.ones_like(places[:1, :1]), disk, padding=radius)
-    entropy = torch.zeros_like(places)
+
+    def mean(pixels: Tensor) -> Tensor:
+        sums = F.conv2d(pixels.flatten(0, 1)[:, None], disk, padding=radius)
+        return (sums / inside).view_as(pixels)
+
+    of_disks, of_pixels = torch.zeros_like(places), torch.zeros_like(places)
     for centre in range(bins):  # one at a time: memory of one image, not of as many as bins
         shares = (1 - (places - centre).abs()).clamp(min=0)
-        in_disk = F.conv2d(shares.flatten(0, 1)[:, None], disk, padding=radius)
-        # A histogram of one pixel's share is not less than nothing, whatever the rounding.
-        share = (in_disk.view_as(places) / inside).clamp(min=0)
-        entropy = entropy - share * share.clamp(min=_LEAST_SHARE).log()
-    return entropy.clamp(min=0) / math.log(bins)
+        of_pixels = of_pixels + _surprise(shares)
+        of_disks = of_disks + _surprise(mean(shares))
+    # Never negative, but for rounding: the logarithm is concave.
+    return (of_disks - mean(of_pixels)).clamp(min=0) / math.log(bins)
+
+
+def _surprise(share: Tensor) -> Tensor:
+    """-p log p."""
+    return -share * share.clamp(min=_LEAST_SHARE).log()
 
 
 def _distance(images: Tensor, magnitude: Layer, threshold: float, farthest: int) -> Tensor:

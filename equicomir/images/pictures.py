@@ -79,7 +79,10 @@ def open_png(path: Path) -> ImageFile:
     chunks = dict(_png_chunks(path))
     if b"acTL" in chunks:
         raise Unreadable(path, "expected one image, got an animation; save one frame.")
-    width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    head = chunks.get(b"IHDR", b"")
+    if len(head) < 10 or head[9] not in _SAMPLES or head[8] not in (1, 2, 4, 8, 16):
+        raise Unreadable(path, "expected a readable image, got: a PNG with a wrong header.")
+    width, height, bits, colour = struct.unpack(">IIBB", head[:10])
     samples = _SAMPLES[colour]
     row_bytes = (width * samples * bits + 7) // 8
     _check_size(
@@ -114,7 +117,7 @@ def open_png(path: Path) -> ImageFile:
         dtype,
         channels,
         [(height, width)],
-        partial(_read_png, path, wide, channels),
+        partial(_read_png, path, bits, colour),
         orientation=orientation,
         stored_pixel_size=believable_size((down, across)),
         channel_names=_RGB,
@@ -123,22 +126,25 @@ def open_png(path: Path) -> ImageFile:
 
 
 def _read_png(
-    path: Path, wide: bool, channels: int, level: int, window: Window
+    path: Path, bits: int, colour: int, level: int, window: Window
 ) -> tuple[Values, ArrayMask | None]:
-    if wide:
+    if bits == 16 and colour != 0:
         pixels: Values = import_module("imagecodecs").png_decode(path.read_bytes())
-    else:
-        with PngImageFile(path) as picture:
-            clear = picture.info.get("transparency")
-            if picture.mode == "P" or (picture.mode == "RGB" and clear is not None):
-                pixels = np.array(picture.convert("RGB" if clear is None else "RGBA"))
-            else:
-                pixels = np.array(picture)
-            if clear is not None and channels == 1:
-                opaque = np.where(pixels == clear, 0, np.iinfo(np.uint8).max)
-                pixels = np.stack([pixels, opaque.astype(pixels.dtype)], axis=-1)
-                return _cut(pixels, channels, window, 255)
-    return _cut(pixels, channels, window, 65535 if wide else 255)
+        return _cut(pixels, 3 if colour in (2, 6) else 1, window, 65535)
+    with PngImageFile(path) as picture:
+        clear = picture.info.get("transparency")
+        if colour == 3 or (colour == 2 and clear is not None):
+            pixels = np.array(picture.convert("RGB" if clear is None else "RGBA"))
+        else:
+            pixels = np.array(picture)
+    if colour != 0 or clear is None:
+        return _cut(pixels, 3 if colour in (2, 3, 6) else 1, window, 255)
+    if bits == 1:  # Pillow's own: 0 or 255
+        clear = bool(clear)
+    elif bits in (2, 4):  # Pillow spreads values over 0 to 255, but not the transparent one
+        clear *= 255 // (2**bits - 1)
+    values, _ = _cut(pixels, 1, window, 255)
+    return values, values[0] != clear
 
 
 def _cut(

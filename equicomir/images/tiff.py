@@ -5,11 +5,8 @@ first; axes that are neither rows, columns nor channels are refused until the ca
 plane, because a guess would be a wrong image that looks right.
 """
 
-import logging
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from equicomir.images.tiff_pixels import (
     Level,
     Plane,
     check_page,
+    listening,
     mapped_at,
     page_at,
     read_level,
@@ -33,29 +31,6 @@ _LAYOUTS = {"shaped", "ome", "imagej", "uniform", "generic", "svs", "qpi"}
 _AXES = {"Z": "depth", "T": "time", "I": "unnamed pages", "Q": "an unnamed axis"}
 _COLOURS = {5: "CMYK", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "raw sensor", 32844: "LogL"}
 _JPEG = {6, 7}
-
-
-class _Heard(logging.Handler):
-    """What tifffile says of a file while it goes on all the same."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@contextmanager
-def _listening() -> Iterator[list[str]]:
-    heard, logger = _Heard(), logging.getLogger("tifffile")
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(heard)
-    try:
-        yield heard.messages
-    finally:
-        logger.removeHandler(heard)
-        logger.propagate = propagated
 
 
 def _notes(path: Path, messages: list[str]) -> list[str]:
@@ -72,7 +47,7 @@ def _notes(path: Path, messages: list[str]) -> list[str]:
 
 def open_tiff(path: Path, image: int | None, plane: int | slice | None) -> ImageFile:
     """Look into a TIFF; as :func:`equicomir.images.files.open_image`."""
-    with _listening() as messages, TiffFile(path) as tiff:
+    with listening() as messages, TiffFile(path) as tiff:
         every = tiff.series
         _notes(path, messages)  # before anything is said of what damage has left
         series = _series(path, every, image)

@@ -4,8 +4,10 @@ Pixels that lie in the file as they are, are mapped into memory; packed ones are
 by piece through `tifffile`, only those under the window.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -18,8 +20,15 @@ from equicomir.images.opened import MOST, Unreadable, Values, Window
 from equicomir.shapes import ArrayMask
 
 _JPEG = {6, 7, 34892, 33007}
+_REQUIRED = {
+    256: "ImageWidth",
+    257: "ImageLength",
+    258: "BitsPerSample",
+    259: "Compression",
+    262: "PhotometricInterpretation",
+}
 #: Uncompressed bytes a stored byte: no lossless code of a real image comes near.
-_MOST_PACKED = 50_000
+_MOST_PACKED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,30 @@ class Colours:
         return plane, defined
 
 
+class _Heard(logging.Handler):
+    """What tifffile says of a file while it goes on all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Keep what tifffile says for whoever judges it, instead of on the terminal."""
+    heard, logger = _Heard(), logging.getLogger("tifffile")
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(heard)
+    try:
+        yield heard.messages
+    finally:
+        logger.removeHandler(heard)
+        logger.propagate = propagated
+
+
 def read_level(
     path: Path, levels: Sequence[Level], colours: Colours, level: int, window: Window
 ) -> tuple[Values, ArrayMask | None]:
@@ -100,7 +133,7 @@ def _unpack(
     size = (bottom - top, right - left)
     pixels = np.zeros((level.shape[0], *size, level.shape[3]), level.dtype.newbyteorder("="))
     absent: ArrayMask | None = None
-    with TiffFile(path) as tiff:
+    with listening(), TiffFile(path) as tiff:  # what it says was judged at opening
         page = page_at(tiff, plane.offset)
         tables: dict[str, Any] = {}
         if page.compression in _JPEG:
@@ -156,8 +189,21 @@ def page_at(tiff: TiffFile, offset: int) -> TiffPage:
     return TiffPage(tiff, 0)
 
 
+def _one_bit(page: TiffPage) -> bool:
+    """Whether so few bytes are stored that a page can be of 1 bit, as it says by default."""
+    height, width = _piece_size(page)
+    most = len(page.databytecounts) * height * ((width + 7) // 8)
+    room = 0 if page.compression == 1 else most // 10 + 64
+    return page.samplesperpixel == 1 and sum(page.databytecounts) <= most + room
+
+
 def check_page(path: Path, tiff: TiffFile, page: TiffPage) -> None:
     """Refuse a page whose size and stored bytes cannot belong together."""
+    lost = [name for code, name in _REQUIRED.items() if code not in page.tags]
+    if lost == ["BitsPerSample"] and _one_bit(page):  # the only one that may be left out
+        lost = []
+    if lost:  # tifffile would go on with a default
+        raise Unreadable(path, f"expected the tag {lost[0]}, got a TIFF without; save it anew.")
     height, width = _piece_size(page)
     if min(height, width, page.imagelength, page.imagewidth, page.samplesperpixel) < 1:
         raise Unreadable(path, "expected a readable image, got one without pixels.")
@@ -185,6 +231,10 @@ def check_page(path: Path, tiff: TiffFile, page: TiffPage) -> None:
             path,
             f"expected a readable image, got: the file is truncated at {tiff.filehandle.size} "
             f"bytes; copy it again.",
+        )
+    if page.compression != 1 and int(counts.max()) > 4 * piece + 2**16:
+        raise Unreadable(
+            path, f"expected tiles or strips of {piece} bytes, got {counts.max()}; it is damaged."
         )
     stored, full = int(counts[present].sum()), int(present.sum()) * piece
     if full > _MOST_PACKED * stored and present.any():

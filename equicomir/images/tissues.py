@@ -141,7 +141,7 @@ def vessels(size: tuple[int, int], *, generator: torch.Generator) -> Description
     return plot.description(
         "vessels",
         vessels=_trees(plot),
-        collagen=_collagen(plot, plot.bundles(3000, 3, 2.0), plot.directions(), length=60),
+        collagen=_collagen(plot, plot.bundles(2400, 3, 2.0), plot.directions(), length=60),
         cytoplasm=_clusters(plot, tissue, along, count=4, apart=4.0, sigma=4.2),
         nuclei=_clusters(plot, scattered, turned, count=3, apart=1.2, sigma=1.6),
         grain=_grain(plot),
@@ -236,11 +236,11 @@ def _string(points: Tensor, sigma: Tensor, heights: Tensor, step: Tensor) -> Ten
 
 def _collagen(plot: _Plot, starts: Tensor, direction: _Field, length: float) -> Tensor:
     """Fibres from their starts along the direction, crimped, some bright and most not."""
-    step, wavelength = 0.9, 22 + 14 * float(plot.uniform(1))
+    step, wavelength = 1.0, 22 + 14 * float(plot.uniform(1))
     phases = 3 * plot.waves(80.0)(starts)
     lengths = length * (0.5 + plot.uniform(len(starts)))
     own_angles = 0.12 * plot.normal(len(starts))
-    sigma = 0.7 + 0.5 * plot.uniform(len(starts))
+    sigma = 0.9 + 0.5 * plot.uniform(len(starts))
     heights = 0.8 * torch.exp(0.45 * plot.normal(len(starts)))
     at, strings = starts - _unit(direction(starts)) * lengths[:, None] / 2, []
     for index in range(math.ceil(1.5 * length / step)):

@@ -38,7 +38,7 @@ from equicomir.images.neighbourhoods import edge_distance, local_entropy
 from equicomir.properties import mirror_error, quarter_turn_error
 
 sides = st.integers(5, 24)
-sigmas = st.floats(0.5, 2.5)
+sigmas = st.floats(0.75, 2.5)
 angles = st.floats(0, 2 * math.pi)
 SMOOTH = [  # those that are derivatives or filters, of a wave of 0.05 to 0.1 cycles per pixel
     st.builds(gradient_field, sigmas),
@@ -151,17 +151,15 @@ def test_a_steerable_encoder_stays_equivariant_with_any_layers(
 ):
     frequencies = frequencies_of(channels, layers)
     count = channels * (1 + sum(layer.channels for layer in layers))
-    make = partial(
-        steerable, count, group=group, widths=(1, 1), kernel_size=3, generator=generator
-    )
+    make = partial(steerable, count, group=group, widths=(1, 1), kernel_size=3, generator=generator)
     typed, scalars = make(frequencies=frequencies), make()
 
     def layered(encoder, x):
         return encoder(with_layers(x, layers))
 
-    assert quarter_turn_error(partial(layered, typed), case, channels=channels) < 1e-5
+    assert quarter_turn_error(partial(layered, typed), case, channels=channels) < 5e-5
     if group == "D4":
-        assert mirror_error(partial(layered, typed), case, channels=channels) < 1e-5
+        assert mirror_error(partial(layered, typed), case, channels=channels) < 5e-5
     if any(frequencies) and case.quarter_turns != 2:
         # Told that everything is a scalar, it is not: the types mean something.
         assert quarter_turn_error(partial(layered, scalars), case, channels=channels) > 1e-3
@@ -213,7 +211,7 @@ def any_angle_error(layer, generator, angle):
 
 @given(st.one_of(*SMOOTH), seeds(), angles)
 def test_by_any_angle_a_layer_turns_as_its_frequency_says(layer, generator, angle):
-    assert any_angle_error(layer, generator, angle) < 0.03
+    assert any_angle_error(layer, generator, angle) < 5e-3
 
 
 @pytest.mark.parametrize(
@@ -229,7 +227,7 @@ def test_by_any_angle_a_layer_turns_as_its_frequency_says(layer, generator, angl
 def test_by_any_angle_a_wrong_sense_is_caught(fault, seed):
     generators = [torch.Generator().manual_seed(20 * seed + one) for one in range(20)]
     errors = [any_angle_error(fault, one, math.pi / 4) for one in generators]
-    assert max(errors) > 0.06  # in one place of twenty at least the image has a direction
+    assert max(errors) > 2e-2  # in one place of twenty at least the image has a direction
 
 
 # ------------------------------------------------------------- constants, borders, scale
@@ -285,10 +283,10 @@ def test_values_are_of_order_one(layer, generator, height, width):
     noise = torch.rand(1, 1, height, width, generator=generator, dtype=torch.float64)
     blocks = (noise > 0.5).double()
     for x in (noise, blocks, blocks.repeat_interleave(4, -1).repeat_interleave(4, -2)):
-        assert layer(x).abs().max() < 2.5
+        assert layer(x).abs().max() < 3.5
 
 
-@given(st.floats(0.4, 3), st.booleans(), st.integers(0, 3))
+@given(st.floats(0.75, 3), st.booleans(), st.integers(0, 3))
 def test_a_step_of_one_has_a_gradient_and_a_trace_of_about_one(sigma, between, turns):
     n = 2 * structure_field(sigma).reach + 9
     at = torch.arange(n) - n // 2 + (0.5 if between else 0.0)
@@ -318,16 +316,14 @@ def test_the_entropy_of_quantised_images_is_that_of_scikit_image(
 def test_the_entropy_is_continuous_and_has_a_finite_slope(generator, radius, bins):
     x = torch.rand(1, 1, 9, 11, generator=generator, dtype=torch.float64)
     layer = local_entropy(radius, bins)
-    x = (x * (bins - 1)).floor().div(bins - 1)  # on the centres, where a hard histogram jumps
+    x = (x * (bins - 1)).floor().div(bins - 1)
     change = 1e-6 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
     assert (layer(x + change) - layer(x)).abs().max() < 1e-3
     x.requires_grad_()
     (slope,) = torch.autograd.grad(layer(x).sum(), x)
     assert torch.isfinite(slope).all()
-    halves = ((x + 0.5 / (bins - 1)) * (bins - 1)).floor() / (bins - 1)  # rounded: caught
-    rounded = ((x + change + 0.5 / (bins - 1)) * (bins - 1)).floor() / (bins - 1)
-    assert (layer(halves) - layer(rounded)).abs().max() < 1e-6  # centres are safe for it,
-    edge = x.detach() + 0.5 / (bins - 1)  # the middles between them are not
+    # A hard histogram jumps at the middles between centres: caught.
+    edge = x.detach() + 0.5 / (bins - 1)
     jumps = [layer((y * (bins - 1)).round() / (bins - 1)) for y in (edge + change, edge - change)]
     assert (jumps[0] - jumps[1]).abs().max() > 1e-2
 
@@ -359,10 +355,10 @@ def test_a_straight_edge_is_as_far_in_every_direction(angle, offset):
 
 
 def test_the_edges_of_canny_do_not_commute_with_quarter_turns():
-    """Why they are not used."""
+    """Why they are not used: at corners of equal gradients their thinning breaks the tie."""
     random = np.random.default_rng(0)
     images = [random.integers(0, 2, (6, 8)).repeat(4, 0).repeat(4, 1) / 1.0 for _ in range(40)]
-    assert any((canny(np.rot90(x), 2) != np.rot90(canny(x, 2))).any() for x in images)
+    assert any((canny(np.rot90(x)) != np.rot90(canny(x))).any() for x in images)
     assert all(
         turn_error(torch.from_numpy(x)[None, None], [edge_distance()], 1, False) == 0
         for x in images
