@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from equicomir.evaluation.displacements import (
     read_pairs,
     write_pairs,
 )
-from equicomir.evaluation.equivariance import equivariance_error
+from equicomir.evaluation.equivariance import equivariance_decibels, equivariance_error
 from equicomir.geometry import rigid, transform_points, warp_image
 from equicomir.images.pairs import Scene
 from equicomir.images.sources import embedded
@@ -216,3 +217,40 @@ def test_a_planted_rotation_error_is_measured_as_what_it_is(rng):
 
     assert equivariance_error(crooked, 40.0, generator=rng) < 0.02  # rotations commute
     assert equivariance_error(skewed, 40.0, generator=rng) > 0.05
+
+
+def shifted(x):
+    return x.roll(1, dims=-1)
+
+
+@pytest.mark.parametrize("degrees", [30.0, 90.0])
+def test_decibels_rank_maps_as_the_error_does(degrees):
+    def measured(measure, f):
+        return measure(f, degrees, size=64, generator=torch.Generator().manual_seed(0))
+
+    smeared = measured(equivariance_decibels, lambda x: x + 0.01 * shifted(x))
+    assert measured(equivariance_decibels, lambda x: x) > smeared + 20
+    assert smeared > measured(equivariance_decibels, shifted) + 20
+    # Ten times the error is twenty decibels less, whatever the representation's scale.
+    fine, coarse = (
+        measured(equivariance_decibels, lambda x, e=e: 7 * (x + e * (shifted(x) - x)))
+        for e in (0.01, 0.1)
+    )
+    assert fine - coarse == pytest.approx(20, abs=0.5)
+    errors = [measured(equivariance_error, f) for f in (lambda x: x, shifted)]
+    assert errors[0] < 1e-4 < errors[1]
+
+
+def test_real_patches_are_turned_before_the_map_and_after_it_alike(rng):
+    image = torch.from_numpy(skimage.data.retina().mean(axis=2)).float()[None, None]
+    patches = torch.cat([image[..., 600:664, 600:664], image[..., 300:364, 700:764]])
+    by_angle = {
+        degrees: [
+            equivariance_error(f, degrees, patches=patches, generator=rng)
+            for f in (lambda x: x, shifted)
+        ]
+        for degrees in (30.0, 90.0)
+    }
+    assert by_angle[90.0][0] == 0
+    assert by_angle[30.0][0] < 1e-6  # both ways are the same resampling
+    assert all(of_shifted > 0.01 for _, of_shifted in by_angle.values())

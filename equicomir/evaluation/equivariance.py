@@ -37,8 +37,9 @@ def equivariance_error(
         channels: of the map's input.
         size: in pixels.
         patterns: how many are averaged over.
-        patches: real square images to measure on instead, (batch, channels, size, size); turned
-            by the spline too, which then sets the floor.
+        patches: real square images to measure on instead, (batch, channels, size, size). They
+            are turned by the spline too, so what it does to them counts as the map's error, but
+            for a map that commutes with it, such as the identity.
         generator: draws the waves.
 
     Returns:
@@ -66,7 +67,7 @@ def equivariance_decibels(
 ) -> float:
     """The same as a peak signal to noise ratio, more is better.
 
-    10 log10(range(f(R x))^2 / mean((R f(x) - f(R x))^2)), in the central disk.
+    10 log10(range(f(x))^2 / mean((R f(x) - f(R x))^2)), in the central disk.
 
     Args:
         f, degrees, channels, size, patterns, patches, generator: as in
@@ -86,7 +87,7 @@ def equivariance_decibels(
     """
     turned, of_turned = _both_ways(f, degrees, channels, size, patterns, patches, generator)
     mean_square = float((turned - of_turned).square().mean())
-    span = float(of_turned.max() - of_turned.min())
+    span = float(turned.max() - turned.min())
     return 10 * math.log10(span**2 / mean_square) if mean_square else math.inf
 
 
