@@ -1,6 +1,9 @@
 """What every registration method gives back."""
 
+import math
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from equicomir.shapes import Array, ArrayMask, Matrix, check_array
 
@@ -15,11 +18,27 @@ class Alignment:
             one method can be compared by it.
         score_by_angle: best score at each rotation tried, as (degrees, score), where the method
             looks at all of them; else empty.
+        failure: empty, or in one sentence why the method found nothing; the matrix is then the
+            identity and the score minus infinity.
+        displacement: None, or (2, height, width) in pixels on the fixed image's grid, where the
+            tissue deforms: the pixel p of the fixed image shows the moving image at
+            p + displacement[:, p]. ``moving_to_fixed`` is then the linear transform it began with.
+        confidence: calibrated probability that this is right, in [0, 1]; NaN where nobody asked.
+        trusted: whether the confidence passes the threshold that was fitted for the method.
     """
 
     moving_to_fixed: Matrix
     score: float
     score_by_angle: list[tuple[float, float]] = field(default_factory=list)
+    failure: str = ""
+    displacement: Array | None = None
+    confidence: float = math.nan
+    trusted: bool = False
+
+
+def not_found(reason: str) -> Alignment:
+    """What a method gives back that found nothing: never trusted, never an exception."""
+    return Alignment(np.eye(3), -math.inf, failure=reason)
 
 
 def checked(
