@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equicomir.geometry import image_centre, rigid, warp_image
-from equicomir.images.pairs import Scaling
+from equicomir.images.intensities import Scaling
 from equicomir.registration import elastix, features, search
 from equicomir.representations import Representations
 from equicomir.shapes import Array

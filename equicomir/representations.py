@@ -23,7 +23,9 @@ from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
 from equicomir.encoders.tiramisu import tiramisu
 from equicomir.encoders.unet import Parity, Pooling
-from equicomir.images.pairs import Scaling
+from equicomir.images.intensities import Scaling
+from equicomir.images.layer_names import layer_of
+from equicomir.images.layers import frequencies_of, with_layers
 from equicomir.shapes import Images, Stack, check_tensor
 
 _FAMILIES: dict[str, Callable[..., Encoder]] = {
@@ -47,6 +49,8 @@ class EncoderSettings:
         pooling: ``"average"`` or ``"blur"``.
         residual: add to each block between equal widths its input.
         representation_channels: of the shared representation.
+        layers: extra input channels, as :func:`equicomir.images.layer_names.layer_of` reads them,
+            such as ``"gradient_field(1.5)"``; a steerable encoder is told how each turns.
     """
 
     family: str = "steerable"
@@ -58,31 +62,43 @@ class EncoderSettings:
     pooling: Pooling = "average"
     residual: bool = False
     representation_channels: int = 1
+    layers: tuple[str, ...] = ()
 
     def make(self, in_channels: int, *, generator: torch.Generator) -> Encoder:
         """An encoder by these settings.
 
         Args:
-            in_channels: of its images.
+            in_channels: of its images, without the extra layers.
             generator: draws the first weights.
 
         Raises:
-            ValueError: the settings name no encoder that there is.
+            ValueError: the settings name no encoder or layer that there is, or a layer that is no
+                scalar for an encoder that is equivariant but knows scalars only.
         """
         if self.family not in _FAMILIES:
             known = sorted(_FAMILIES)
             raise ValueError(f"family: expected one of {known}, got {self.family!r}.")
         make = _FAMILIES[self.family]
         taken, options = inspect.signature(make).parameters, asdict(self)
-        del options["family"]
-        for name in [name for name in options if name not in taken]:
+        del options["family"], options["layers"]
+        layers = [layer_of(name) for name in self.layers]
+        frequencies = frequencies_of(in_channels, layers)
+        if "frequencies" in taken:
+            options["frequencies"] = frequencies
+        elif self.family == "roto_translation" and any(frequencies):
+            raise ValueError(
+                f"layers: expected scalars, as the family {self.family!r} turns no vectors, got "
+                f"{self.layers}; choose 'steerable', or layers such as gradient_magnitude()."
+            )
+        for name in [name for name in options if name not in taken]:  # of architecture
             default = getattr(type(self), name)
             if options.pop(name) != default:
                 raise ValueError(
                     f"{name}: expected {default!r}, as the family {self.family!r} has no choice "
                     f"of it, got {getattr(self, name)!r}."
                 )
-        return make(in_channels, generator=generator, **options)
+        channels = sum(1 if frequency == 0 else 2 for frequency in frequencies)
+        return make(channels, generator=generator, **options)
 
 
 class Representations(nn.Module):
@@ -119,9 +135,10 @@ class Representations(nn.Module):
             self.settings.make(len(scaling.low), generator=generator)
             for scaling in self.scalings.values()
         )
+        self.layers = [layer_of(name) for name in self.settings.layers]
 
     def encoder(self, modality: str) -> Encoder:
-        """The network of one modality.
+        """The network of one modality, which expects the extra layers among its channels.
 
         Raises:
             ValueError: the model does not know the modality.
@@ -138,8 +155,24 @@ class Representations(nn.Module):
         Returns:
             Shape (modalities, batch, representation channels, height, width).
         """
-        pairs = zip(self.encoders, patches, strict=True)
-        return torch.stack([network(images) for network, images in pairs])
+        pairs = zip(self.scalings, patches, strict=True)
+        return torch.stack([self.of_scaled(modality, images) for modality, images in pairs])
+
+    def of_scaled(self, modality: str, images: Images) -> Images:
+        """The representation of images whose intensities are scaled and whose size is valid.
+
+        Args:
+            modality: whose encoder to use.
+            images: shape (batch, channels, height, width), of about 0 to 1.
+
+        Returns:
+            Shape (batch, representation channels, height, width).
+
+        Raises:
+            TypeError, ValueError: unknown modality, or not such images.
+        """
+        encoded: Images = self.encoder(modality)(with_layers(images, self.layers))
+        return encoded
 
     @torch.no_grad()
     def encode(self, modality: str, images: Images) -> Images:
@@ -171,7 +204,7 @@ class Representations(nn.Module):
         was_training = self.training
         try:
             self.eval()
-            encoded: Images = network(F.pad(scaled, padding, mode="replicate"))
+            encoded = self.of_scaled(modality, F.pad(scaled, padding, mode="replicate"))
         finally:
             self.train(was_training)
         return encoded[..., top : top + height, left : left + width]
@@ -221,10 +254,17 @@ def load(folder: Path) -> Representations:
         settings = json.loads(settings_path.read_text())
         encoders = dict(settings["encoders"])
         scalings = {
-            name: Scaling(tuple(value["low"]), tuple(value["high"]))
+            name: Scaling(
+                tuple(value["low"]),
+                tuple(value["high"]),
+                value.get("curve", "linear"),
+                tuple(value.get("zero", ())),
+                tuple(value.get("unit", ())),
+            )
             for name, value in settings["scalings"].items()
         }
         encoders["widths"] = tuple(encoders["widths"])
+        encoders["layers"] = tuple(encoders.get("layers", ()))
         built = EncoderSettings(**encoders)
         model = Representations(scalings, built, generator=torch.Generator())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -42,7 +42,7 @@ from equicomir.registration.alignment import Alignment
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.shapes import Array, ArrayMask, Matrix
 from equicomir.training.loop import Trained, new_model, objective, train
-from equicomir.training.settings import TrainingSettings
+from equicomir.training.settings import TrainingSettings, training_settings
 
 PAIRS = Path(__file__).parent.parent / "benchmarks" / "pairs"
 LEVELS = ("4", "any")
@@ -58,6 +58,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", type=Path, help="folder with train, validation, test")
     parser.add_argument("--modalities", nargs=2, help="fixed and moving, names of folders")
+    parser.add_argument("--masks", help="name of the folder of masks, where the set has one")
+    parser.add_argument(
+        "--curves", nargs="+", default=["linear"], help="linear, log or optical_density"
+    )
+    parser.add_argument("--layers", nargs="+", default=[], help="such as 'gradient_field(1.5)'")
     parser.add_argument("--width", type=int, nargs="+", default=[96], help="of test patches, px")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, each encoder")
     parser.add_argument("--steps", type=int, help="of training, in place of the minutes")
@@ -104,8 +109,8 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
         encoder = model.encoder(modality)
         asked += properties.of_encoder(
             f"encoder of {modality}",
-            encoder,
-            channels=encoder.in_channels,
+            partial(model.of_scaled, modality),
+            channels=len(model.scalings[modality].low),
             size_multiple=encoder.size_multiple,
             size_offset=encoder.size_offset,
         )
@@ -149,6 +154,8 @@ def on_raw(
 ) -> Matrix:
     """A method that is given the raw images."""
     found: Alignment = method.register(fixed, moving, moving_mask=mask)  # type: ignore[attr-defined]
+    if found.failure:
+        raise ValueError(found.failure)
     return found.moving_to_fixed
 
 
@@ -255,7 +262,11 @@ def main() -> None:
     """Gate, train, evaluate, show."""
     chosen = arguments()
     console = Console()
-    parts = read_parts(chosen.set, chosen.modalities) if chosen.set else embedded()
+    parts = embedded()
+    if chosen.set:
+        parts = read_parts(chosen.set, chosen.modalities, masks=chosen.masks)
+    for line in parts.found:
+        console.print(f"  {line}", highlight=False)
     lists = {width: read_list(parts, width) for width in chosen.width}
     settings = TrainingSettings(
         seed=chosen.seed,
@@ -263,6 +274,7 @@ def main() -> None:
         steps=chosen.steps,
         patch_size=chosen.patch_size,
         high_pass_cutoff=chosen.high_pass or None,
+        curves=tuple(chosen.curves),
     )
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "records.jsonl").unlink(missing_ok=True)
@@ -300,6 +312,7 @@ def encoders_of(chosen: argparse.Namespace) -> list[EncoderSettings]:
             widths=tuple(chosen.widths),
             kernel_size=chosen.kernel_size,
             pooling=chosen.pooling,
+            layers=tuple(chosen.layers),
         )
         for encoder in (STEERABLE, PLAIN)
     ]
@@ -310,7 +323,8 @@ def reused(folder: Path) -> Trained:
     """A model that an earlier run trained, with how it was trained."""
     model = load(folder)
     facts = json.loads((folder / "settings.json").read_text())
-    return Trained(model, TrainingSettings(**facts["training"]), facts["losses"], facts["seconds"])
+    settings = training_settings(facts["training"])
+    return Trained(model, settings, facts["losses"], facts["seconds"])
 
 
 def read_list(parts: Parts, width: int) -> list[TestPair]:

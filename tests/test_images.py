@@ -1,22 +1,14 @@
 import numpy as np
 import pytest
+import tifffile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from skimage import io
-from strategies import seeds
 
-from equicomir.geometry import rotate
-from equicomir.images.pairs import (
-    Scaling,
-    Scene,
-    percentile_scaling,
-    read_image,
-    read_scenes,
-)
-from equicomir.images.patches import cut_patches, draw_patches, patch_places
+from equicomir.images.files import read_image
+from equicomir.images.listing import list_folders
+from equicomir.images.pairs import read_scenes
+from equicomir.images.scan import scan
 from equicomir.images.sources import embedded, read_parts
-from equicomir.losses.rotated_pairs import valid_disk
 
 
 def write(path, array):
@@ -82,8 +74,14 @@ def damage_twice(folders):
 
 def damage_nan(folders):
     np.save(folders[0] / "d.npy", np.full((40, 30), np.nan))
-    np.save(folders[1] / "d.npy", np.ones((40, 30)))
-    return "d.npy: expected finite values"
+    np.save(folders[1] / "d.npy", np.random.default_rng(0).normal(size=(40, 30, 3)))
+    return "d.npy: expected finite values, got an image without a single one"
+
+
+def damage_three(folders):
+    for name in ("a", "b", "c"):
+        (folders[1] / f"{name}.png").write_text("not an image")
+    return r"a.png: expected a readable image.* \(and 2 more problems: b.png, c.png\)"
 
 
 def damage_empty(folders):
@@ -153,95 +151,63 @@ def test_the_embedded_parts_are_disjoint_aligned_and_unlike():
     assert abs(np.corrcoef(stains)[0, 1]) < 0.1
 
 
-@given(seeds(), st.floats(0.5, 5), st.floats(60, 99.5))
-def test_scaling_takes_the_percentiles_to_zero_and_one(generator, low, high):
-    images = [100 * torch.randn(2, 20, 25, generator=generator) + 7 for _ in range(3)]
-    scaling = percentile_scaling(images, low, high)
-    pixels = torch.cat([scaling(image).flatten(1) for image in images], dim=1).numpy()
-    np.testing.assert_allclose(np.percentile(pixels, low, axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(np.percentile(pixels, high, axis=1), 1, atol=1e-5)
+def test_endings_do_not_part_a_scene(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "A").mkdir()
+    tifffile.imwrite(tmp_path / "A" / "core.7.ome.tif", random.random((20, 20)).astype(np.float32))
+    write(tmp_path / "B" / "core.7.png", random.integers(0, 99, (20, 20), np.uint8))
+    assert [s.name for s in read_scenes([tmp_path / "A", tmp_path / "B"])] == ["core.7"]
 
 
-def test_scaling_refuses_other_channels_and_survives_mostly_empty_images():
-    with pytest.raises(ValueError, match="expected 1 channels, as in training, got 2"):
-        Scaling((0.0,), (1.0,))(torch.rand(2, 4, 4))
-    sparse = torch.zeros(1, 50, 50)
-    sparse[0, 0, 0] = 8.0
-    assert torch.isfinite(percentile_scaling([sparse])(sparse)).all()
+def test_masks_and_undefined_pixels_leave_out_what_does_not_count(folders, tmp_path):
+    mask = np.zeros((40, 30), np.uint8)
+    mask[:, 10:] = 255
+    for name in ("a", "b", "c"):
+        write(tmp_path / "masks" / f"{name}.png", mask)
+    listed = list_folders(folders, masks=tmp_path / "masks")
+    assert torch.equal(read_scenes(listed)[1].mask, torch.from_numpy(mask > 0))
+    holed = np.random.default_rng(1).normal(size=(40, 30))
+    holed[:5] = np.nan
+    (folders[0] / "a.png").unlink()
+    np.save(folders[0] / "a.npy", holed)
+    for in_memory in (True, False):
+        scene = read_scenes(list_folders(folders, masks=tmp_path / "masks"), in_memory=in_memory)[0]
+        assert not scene.mask[:5].any()
+        assert scene.mask[5:, 10:].all()
+        assert scene.window("SHG").isfinite().all()
+    write(tmp_path / "masks" / "a.png", np.zeros((40, 30), np.uint8))
+    with pytest.raises(ValueError, match=r"masks.a.png: expected a mask with pixels"):
+        read_scenes(list_folders(folders, masks=tmp_path / "masks"))
+    write(tmp_path / "masks" / "a.png", np.ones((4, 30), np.uint8))
+    with pytest.raises(ValueError, match=r"a.png: expected 40 x 30 pixels like its scene"):
+        read_scenes(list_folders(folders, masks=tmp_path / "masks"))
+    (tmp_path / "masks" / "c.png").unlink()
+    with pytest.raises(ValueError, match=r"c.png: expected a partner in .*masks"):
+        list_folders(folders, masks=tmp_path / "masks")
 
 
-def noise_scenes(generator, count=2, size=48):
-    images = [torch.randn(2, 1, size, size, generator=generator) for _ in range(count)]
-    return [Scene(str(i), {"A": x[0], "B": x[1]}) for i, x in enumerate(images)]
-
-
-@given(seeds(), st.integers(16, 24))
-def test_both_images_of_a_pair_come_from_one_place_each_turned_by_its_own_angle(generator, size):
-    scenes = noise_scenes(generator)
-    same = [Scene(s.name, {"A": s.images["A"], "B": s.images["A"]}) for s in scenes]
-    draw = draw_patches(patch_places(same, size), 3, 2, generator=generator)
-    first, second = cut_patches(same, draw, size)
-    assert not torch.equal(draw.degrees[0], draw.degrees[1])
-    for b in range(3):
-        row, column = draw.corner[b].tolist()
-        image = same[int(draw.scene[b])].images["A"][None]
-        straight = image[..., row : row + size, column : column + size]
-        inside = (..., valid_disk(size, 2))
-        for patches, degrees in ((first, draw.degrees[0]), (second, draw.degrees[1])):
-            expected = rotate(straight, degrees[b : b + 1])
-            torch.testing.assert_close(
-                patches[b : b + 1][inside], expected[inside], atol=1e-3, rtol=1e-3
-            )
-
-
-@given(seeds())
-def test_a_draw_can_be_replayed_and_a_seed_repeats_it(generator):
-    scenes = noise_scenes(generator)
-    places = patch_places(scenes, 16)
-    state = generator.get_state()
-    first = draw_patches(places, 4, 2, generator=generator)
-    generator.set_state(state)
-    again = draw_patches(places, 4, 2, generator=generator)
-    assert torch.equal(first.degrees, again.degrees)
-    for one, other in zip(
-        cut_patches(scenes, first, 16), cut_patches(scenes, again, 16), strict=True
+def test_scenes_left_on_disk_are_those_in_memory(folders):
+    for kept, left in zip(
+        read_scenes(folders, in_memory=True), read_scenes(folders, in_memory=False), strict=True
     ):
-        assert torch.equal(one, other)
+        assert (kept.name, kept.size) == (left.name, left.size)
+        for modality in kept.images:
+            window = ((3, 20), (7, 30))
+            assert torch.equal(kept.window(modality, *window), left.window(modality, *window))
+            assert torch.equal(kept.window(modality), left.window(modality))
+            assert not isinstance(left.images[modality], torch.Tensor)
 
 
-@given(seeds())
-def test_few_scenes_at_once_means_few_scenes(generator):
-    places = patch_places(noise_scenes(generator, count=5), 16)
-    draw = draw_patches(places, 40, 2, scenes_at_once=2, generator=generator)
-    assert len(draw.scene.unique()) <= 2
-    free = draw_patches(places, 40, 2, generator=generator)
-    assert len(free.scene.unique()) > 2
+def test_a_scan_tells_what_is_there(folders):
+    lines = scan(list_folders(folders)).lines
+    assert lines[0] == "3 scenes"
+    assert lines[1].startswith("SHG: 3 files, PNG uint16, 1 channel, 40 x 30 pixels, values ")
+    assert lines[2].startswith("HE: 3 files, PNG uint8, 3 channels, 40 x 30 pixels, values 0 to ")
 
 
-@given(seeds())
-def test_without_turns_patches_are_plain_crops(generator):
-    scenes = noise_scenes(generator)
-    draw = draw_patches(patch_places(scenes, 16), 2, 2, turns=1, generator=generator)
-    patches = cut_patches(scenes, draw, 16)
-    row, column = draw.corner[0].tolist()
-    crop = scenes[int(draw.scene[0])].images["B"][:, row : row + 16, column : column + 16]
-    torch.testing.assert_close(patches[1][0], crop, atol=1e-5, rtol=1e-5)
-
-
-def test_patches_are_not_centred_on_background(rng):
-    image = torch.zeros(1, 64, 64)
-    image[:, 20:40, 24:44] = 1 + torch.rand(1, 20, 20, generator=rng)
-    scene = Scene("brain", {"T1": image, "T2": image})
-    (places,) = patch_places([scene], 16)
-    centre = places + 8
-    assert image[0, centre[:, 0], centre[:, 1]].min() > 0
-    assert len(places) == 20 * 20
-
-
-def test_scenes_without_room_are_refused():
-    scene = Scene("small", {"A": torch.rand(1, 20, 40), "B": torch.rand(1, 20, 40)})
-    with pytest.raises(ValueError, match="at most 20 pixels, the extent of scene small, got 32"):
-        patch_places([scene], 32)
-    empty = Scene("empty", {"A": torch.ones(1, 40, 40), "B": torch.rand(1, 40, 40)})
-    with pytest.raises(ValueError, match="scene empty: expected content"):
-        patch_places([empty], 16)
+def test_large_images_are_scanned_by_bands(folders, monkeypatch):
+    whole = scan(list_folders(folders))
+    monkeypatch.setattr("equicomir.images.scan._AT_ONCE", 200)
+    banded = scan(list_folders(folders))
+    assert banded.lines == whole.lines
+    assert not banded.problems

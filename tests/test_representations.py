@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from equicomir.images.pairs import Scaling
+from equicomir.images.intensities import Scaling
 from equicomir.representations import EncoderSettings, Representations, load, save
 
 SMALL = {"widths": (1, 1), "kernel_size": 3}

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from equicomir.images.pairs import Scaling, Scene
+from equicomir.images.augmentation import Augmentation
+from equicomir.images.intensities import Scaling
+from equicomir.images.pairs import Scene
 from equicomir.losses.bounds import jensen_shannon
 from equicomir.losses.contrastive import contrast, info_nce
 from equicomir.losses.critics import Separable
@@ -15,7 +17,7 @@ from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.training.loop import objective, train
-from equicomir.training.settings import TrainingSettings
+from equicomir.training.settings import TrainingSettings, training_settings
 
 TINY = EncoderSettings(group="C4", widths=(1, 1), kernel_size=3)
 QUICK = TrainingSettings(steps=14, patch_size=32, batch=4, high_pass_cutoff=0.2)
@@ -83,6 +85,9 @@ def test_the_objective_looks_only_inside_the_disk_and_only_at_what_the_filter_le
         ({"temperature": -1}, "temperature: expected a positive"),
         ({"steps": 0}, "steps: expected at least 1"),
         ({"scenes_at_once": 0}, "scenes_at_once: expected at least 1"),
+        ({"workers": -1}, "workers: expected 0 or more"),
+        ({"curves": ("cubic",)}, "curves: expected one of"),
+        ({"curves": ()}, "curves: expected one of"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
@@ -236,3 +241,66 @@ def test_any_loss_trains_and_a_critic_learns_with_the_encoders(scenes, rng):
     assert not torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
     assert not torch.equal(before, weights(learned))
+
+
+def test_layers_and_curves_are_trained_with_stored_and_asked_for_again(scenes, tmp_path):
+    positive = [
+        Scene(s.name, {m: image.exp() for m, image in s.images.items()}) for s in scenes
+    ]  # fmt: skip
+    layers = ("gradient_field(1.5)", "structure_field", "local_entropy(radius=3)")
+    encoder = replace(TINY, layers=layers)
+    settings = replace(QUICK, steps=2, curves=("log", "optical_density"))
+    model = train(positive, encoder, settings, quiet=True).model
+    assert [s.curve for s in model.scalings.values()] == ["log", "optical_density"]
+    assert model.encoder("T1").in_channels == 1 + 2 + 3 + 1
+    save(model, tmp_path)
+    again = load(tmp_path)
+    x = positive[0].images["T2"][None, :, :64, :64]
+    assert torch.equal(again.encode("T2", x), model.encode("T2", x))
+    turned = again.encode("T2", torch.rot90(x, 1, (2, 3)))
+    torch.testing.assert_close(turned, torch.rot90(again.encode("T2", x), 1, (2, 3)))
+    # A plain encoder takes the layers, and does not turn with them.
+    plain = Representations(
+        model.scalings, replace(encoder, family="plain"), generator=torch.Generator()
+    )
+    wrong = plain.encode("T2", torch.rot90(x, 1, (2, 3)))
+    assert (wrong - torch.rot90(plain.encode("T2", x), 1, (2, 3))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": ("gradient",)}, "layers: expected one of .*edge_distance.*, got 'gradient'"),
+        ({"layers": ("laplacian(peak=2)",)}, r"layers: expected laplacian\(peak: float = 0.1\)"),
+        ({"layers": ("laplacian(__import__('os'))",)}, "layers: expected laplacian"),
+        (
+            {"layers": ("gradient_field",), "family": "roto_translation", "group": "C4"},
+            "expected scalars, as the family 'roto_translation' turns no vectors",
+        ),
+    ],
+)
+def test_layers_that_there_are_not_are_refused(model, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Representations(
+            model.scalings, replace(TINY, **settings), generator=torch.Generator()
+        )  # fmt: skip
+
+
+def test_curves_must_be_one_or_one_a_modality(scenes):
+    settings = replace(QUICK, curves=("log", "log", "log"))
+    with pytest.raises(ValueError, match="curves: expected one, or one for each of"):
+        train(scenes, TINY, settings, quiet=True)
+
+
+def test_workers_change_nothing_and_augmentation_does(scenes):
+    settings = replace(QUICK, steps=3)
+    here = weights(train(scenes, TINY, settings, quiet=True).model)
+    ahead = weights(train(scenes, TINY, replace(settings, workers=2), quiet=True).model)
+    assert torch.equal(here, ahead)
+    varied = replace(settings, augmentation=Augmentation(mirror=True, noise=0.1))
+    assert not torch.equal(here, weights(train(scenes, TINY, varied, quiet=True).model))
+
+
+def test_settings_that_a_file_does_not_know_are_refused():
+    with pytest.raises(ValueError, match="settings: expected those of training"):
+        training_settings({"epochs": 3})

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from equicomir.geometry import image_centre, rigid, warp_image
+from equicomir.geometry import corners, image_centre, rigid, transform_points, warp_image
 from equicomir.images.pairs import Scene
 from equicomir.shapes import Array, ArrayMask, Matrix
 
@@ -94,7 +94,8 @@ def draw_pairs(
 
     Returns:
         The list. Places are uniform over those whose whole displaced patch has real context;
-        where the scene is too small for that, over those that have the patch.
+        where the scene is too small for that, over those that have the patch. A fixed patch lies
+        wholly in its scene's mask.
 
     Raises:
         ValueError: no place of the scenes will do.
@@ -142,18 +143,21 @@ def _places(
         margin = context if extent >= width + 2 * context else 0
         allowed.append(np.arange(margin, max(margin, extent - width - margin + 1)))
     rows, columns = (a.ravel() for a in np.meshgrid(*allowed, indexing="ij"))
-    enough = np.ones(len(rows), dtype=bool)
+    counted = [(np.asarray(scene.mask), 1.0)] if scene.mask is not None else []
     for modality in modalities:
-        image = scene.images[modality].numpy()
+        image = scene.window(modality).numpy()
         above = (image > image.min(axis=(1, 2), keepdims=True)).any(axis=0)
-        total = np.pad(above.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        counted.append((above, least_content))
+    enough = np.ones(len(rows), dtype=bool)
+    for pixels, least in counted:
+        total = np.pad(pixels.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
         inside = (
             total[rows + width, columns + width]
             - total[rows, columns + width]
             - total[rows + width, columns]
             + total[rows, columns]
         )
-        enough &= inside >= least_content * width**2
+        enough &= inside >= least * width**2
     return np.stack([rows[enough], columns[enough]], axis=1)
 
 
@@ -197,14 +201,27 @@ def cut_pair(pair: TestPair, scenes: Mapping[str, Scene]) -> tuple[Array, Array,
 
     Returns:
         The fixed patch (channels, width, width), the moving patch likewise (resampled once, by
-        cubic convolution), and the moving mask, false where the scene has no context.
+        cubic convolution), and the moving mask, false where the scene has no context or is
+        masked out.
 
     Raises:
         KeyError: the scene or modality is not there.
     """
     scene, w = scenes[pair.scene], pair.width
-    fixed = scene.images[pair.fixed][:, pair.row : pair.row + w, pair.column : pair.column + w]
+    rows, columns = (pair.row, pair.row + w), (pair.column, pair.column + w)
+    fixed = scene.window(pair.fixed, rows, columns)
     patch_to_scene = rigid(0, (pair.row, pair.column)) @ pair.moving_to_fixed()
-    image = scene.images[pair.moving].double()[None]
-    moving, inside = warp_image(image, patch_to_scene, size=(w, w))
+    at = transform_points(patch_to_scene, corners(w, w))
+    margin = 3  # of the cubic kernel
+    spans = [
+        (max(0, math.floor(low) - margin), min(n, math.ceil(high) + margin + 1))
+        for low, high, n in zip(at.min(axis=0), at.max(axis=0), scene.size, strict=True)
+    ]
+    # The window's border is the scene's, or lies beyond what the patch can see.
+    patch_to_window = rigid(0, (-spans[0][0], -spans[1][0])) @ patch_to_scene
+    image = scene.window(pair.moving, spans[0], spans[1]).double()[None]
+    moving, inside = warp_image(image, patch_to_window, size=(w, w))
+    if scene.mask is not None:
+        mask = scene.mask[slice(*spans[0]), slice(*spans[1])].double()[None, None]
+        inside &= warp_image(mask, patch_to_window, size=(w, w), mode="nearest")[0][0, 0] > 0.5
     return fixed.double().numpy(), moving[0].numpy(), inside.numpy()

@@ -11,7 +11,7 @@ components mix; the encoder must be told which::
 Every layer commutes with quarter turns and mirrors to rounding, borders included, and looks no
 further than its reach: so a patch sees what the whole image sees, and layers are made *after* a
 patch is cut and turned. All are scaled for images of about 0 to 1 (as
-:func:`equicomir.images.pairs.percentile_scaling` makes them), to values of about one; the
+:func:`equicomir.images.intensities.percentile_scaling` makes them), to values of about one; the
 strongest noise reaches three. Here are derivatives and filters; texture and the distance to
 edges, which no filter can make, are in :mod:`equicomir.images.neighbourhoods`.
 """

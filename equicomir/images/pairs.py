@@ -1,17 +1,18 @@
-"""Aligned pairs on disk: one folder a modality, the same file names in each.
+"""Aligned images of one scene, a pair or more: in memory, or left on disk and read by window."""
 
-Everything that can be wrong with the files is found here, by name, before training begins.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from equicomir.images.files import READABLE, read_image
-from equicomir.shapes import Image, check_tensor
+from equicomir.images.files import ImageFile, open_image
+from equicomir.images.listing import SceneFiles, list_folders
+from equicomir.images.scan import Scan, scan
+from equicomir.shapes import Image, Mask
+
+_IN_MEMORY = 2**30  # bytes: sets that are larger as floats stay on disk
+_SAMPLED = 2**22  # pixels of a modality from which its scaling is computed, about
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,16 @@ class Scene:
 
     Attributes:
         name: the file name without its ending, or any other unique name.
-        images: one tensor a modality, (channels, height, width), all of one height and width,
-            in the instrument's own units.
+        images: one a modality, (channels, height, width), all of one height and width, in the
+            instrument's own units: a tensor, or an open file of which windows are read.
+        mask: true where the scene counts, (height, width), or None for everywhere.
+        group: what it shares with other scenes (patient, core); empty for nothing.
     """
 
     name: str
-    images: dict[str, Image]
+    images: Mapping[str, Image | ImageFile]
+    mask: Mask | None = None
+    group: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -33,118 +38,124 @@ class Scene:
         height, width = next(iter(self.images.values())).shape[-2:]
         return height, width
 
+    def window(
+        self,
+        modality: str,
+        rows: tuple[int, int] | None = None,
+        columns: tuple[int, int] | None = None,
+    ) -> Image:
+        """Part of one image as a float32 tensor (channels, rows, columns).
 
-def read_scenes(folders: Sequence[Path]) -> list[Scene]:
-    """Read aligned images, one folder a modality, matched by file name.
+        Pixels that a file does not define (NaN, transparent, not stored) are zero.
 
-    Args:
-        folders: one a modality, named by it; the first is fixed, the second moving.
-
-    Returns:
-        One scene a file name, sorted.
-
-    Raises:
-        ValueError: a folder is missing or empty, two folders have one name, a partner is
-            missing, a file is unreadable or constant, or sizes or channels differ: the file is
-            named.
-    """
-    modalities = [folder.name for folder in folders]
-    if len(set(modalities)) < len(modalities) or len(modalities) < 2:
-        raise ValueError(f"folders: expected two or more of different names, got {modalities}.")
-    files: list[dict[str, Path]] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: expected a folder of images, found none.")
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE)
-        if not found:
-            raise ValueError(
-                f"{folder}: expected images ({', '.join(sorted(READABLE))}), found none."
-            )
-        named = {path.stem: path for path in found}
-        if len(named) < len(found):
-            twice = next(p for p in found if named[p.stem] != p)
-            raise ValueError(
-                f"{twice}: expected one file a name, got {named[twice.stem].name} too."
-            )
-        files.append(named)
-    for one in files:
-        for folder, other in zip(folders, files, strict=True):
-            for name in sorted(one.keys() - other.keys()):
-                raise ValueError(f"{one[name]}: expected a partner in {folder}, found none.")
-    scenes = []
-    for name in sorted(files[0]):
-        images = {m: read_image(f[name]) for m, f in zip(modalities, files, strict=True)}
-        for modality, by_name in zip(modalities, files, strict=True):
-            check_partner(by_name[name], images[modality], images[modalities[0]])
-        scenes.append(Scene(name, images))
-    for modality, by_name in zip(modalities, files, strict=True):
-        for scene in scenes:
-            expected, came = (len(s.images[modality]) for s in (scenes[0], scene))
-            if came != expected:
-                raise ValueError(
-                    f"{by_name[scene.name]}: expected {expected} channels as in "
-                    f"{by_name[scenes[0].name].name}, got {came}."
-                )
-    return scenes
-
-
-def check_partner(path: Path, image: Image, first: Image) -> None:
-    """Refuse an image that is constant, or of another size than its scene's first image."""
-    if image.shape[-2:] != first.shape[-2:]:
-        expected, came = ("{} x {}".format(*i.shape[-2:]) for i in (first, image))
-        raise ValueError(f"{path}: expected {expected} pixels like its partner, got {came}.")
-    if image.min() == image.max():
-        raise ValueError(f"{path}: expected an image with content, got a constant one.")
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How the intensities of one modality become numbers of about 0 to 1.
-
-    Attributes:
-        low: value that becomes 0, a channel.
-        high: value that becomes 1, a channel.
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Scale (..., channels, height, width); values outside are kept, not clipped.
+        Args:
+            modality: of :attr:`images`.
+            rows: first and past the last, in pixels; all if None.
+            columns: likewise.
 
         Raises:
-            ValueError: the number of channels differs from that of the training images.
+            ValueError: the window is not in the image, or the file is damaged: it is named.
         """
-        if image.shape[-3] != len(self.low):
-            raise ValueError(
-                f"image: expected {len(self.low)} channels, as in training, got {image.shape[-3]}."
-            )
-        low = image.new_tensor(self.low)[:, None, None]
-        high = image.new_tensor(self.high)[:, None, None]
-        return (image - low) / (high - low)
+        image = self.images[modality]
+        if isinstance(image, ImageFile):
+            return image.read_masked(rows=rows, columns=columns)[0]
+        return image[:, slice(*rows or (None,)), slice(*columns or (None,))]
 
 
-def percentile_scaling(images: Sequence[Image], low: float = 1, high: float = 99) -> Scaling:
-    """Scaling by two percentiles over all pixels of some images (the training part's).
+def read_scenes(
+    files: Sequence[Path] | Iterable[SceneFiles], *, in_memory: bool | None = None
+) -> list[Scene]:
+    """Read aligned images, after a scan that refuses what would spoil training.
 
     Args:
-        images: each (channels, height, width), any sizes.
-        low: percentile that becomes 0.
-        high: percentile that becomes 1.
+        files: folders, one a modality, named by it (the first is fixed, the second moving),
+            whose files are matched by name; or scenes listed by
+            :func:`equicomir.images.listing.list_folders` or ``list_table``.
+        in_memory: keep all pixels as float32; leave them in their files if False; whichever
+            a total of 1 GiB decides if None.
 
     Returns:
-        The scaling, a channel its own.
+        One scene a name, in the order listed.
 
-    Example:
-        >>> import torch
-        >>> scaling = percentile_scaling([torch.arange(101.0).view(1, 1, 101)], 0, 100)
-        >>> scaling.low, scaling.high
-        ((0.0,), (100.0,))
+    Raises:
+        ValueError: no scenes, or a file would spoil training, as
+            :func:`equicomir.images.scan.scan` says: it is named.
     """
-    for image in images:
-        check_tensor("images", image, "channels height width")
-    pixels = np.concatenate([image.flatten(1).numpy() for image in images], axis=1)
-    lows, highs = np.percentile(pixels, [low, high], axis=1)
-    # A mostly empty image may have equal percentiles; its range is then what is left.
-    highs = np.where(highs > lows, highs, np.maximum(pixels.max(axis=1), lows + 1e-6))
-    return Scaling(tuple(map(float, lows)), tuple(map(float, highs)))
+    listed = list(files)
+    folders = [path for path in listed if isinstance(path, Path)]
+    scenes = list_folders(folders) if folders else [s for s in listed if isinstance(s, SceneFiles)]
+    found = scan(scenes)
+    found.refuse()
+    return open_scenes(scenes, found, in_memory=in_memory)
+
+
+def open_scenes(
+    scenes: Iterable[SceneFiles], found: Scan, *, in_memory: bool | None = None
+) -> list[Scene]:
+    """Read scenes that a scan found nothing wrong with.
+
+    Args:
+        scenes: as listed.
+        found: what the scan found of them, perhaps among others.
+        in_memory: as :func:`read_scenes` says.
+
+    Returns:
+        One scene a listed one. Where a file leaves pixels undefined, the mask leaves them out.
+    """
+    whole = found.float_bytes <= _IN_MEMORY if in_memory is None else in_memory
+    return [
+        _open(scene, whole, undefined=(scene.part, scene.name) in found.undefined)
+        for scene in scenes
+    ]
+
+
+def _open(files: SceneFiles, whole: bool, *, undefined: bool) -> Scene:
+    opened = {modality: open_image(path) for modality, path in files.files.items()}
+    mask = None
+    if files.mask is not None:
+        mask = (open_image(files.mask).read() != 0).any(0)
+    images: dict[str, Image | ImageFile] = dict(opened)
+    for modality, file in opened.items():
+        if not (whole or undefined):
+            continue
+        pixels, defined = file.read_masked()
+        if undefined:
+            mask = defined if mask is None else mask & defined
+        if whole:
+            images[modality] = pixels
+    return Scene(files.name, images, mask, files.group)
+
+
+def sample_pixels(scenes: Sequence[Scene], modality: str) -> list[Image]:
+    """Pixels from which a modality's scaling is computed: all, or windows all over the scenes.
+
+    Args:
+        scenes: of the training part.
+        modality: of their images.
+
+    Returns:
+        Pieces (channels, height, width), in which every pixel counts. All pixels of sets of up to
+        4 million; of larger ones a lattice of windows, the same each time.
+    """
+    total = sum(height * width for height, width in (scene.size for scene in scenes))
+    thinned = max(1.0, total / _SAMPLED) ** 0.5
+    pieces = []
+    for scene in scenes:
+        spans = [_spans(extent, thinned) for extent in scene.size]
+        for rows in spans[0]:
+            for columns in spans[1]:
+                piece = scene.window(modality, rows, columns)
+                if scene.mask is not None:
+                    piece = piece[:, scene.mask[slice(*rows), slice(*columns)]][:, None]
+                pieces.append(piece)
+    return [piece for piece in pieces if piece.numel()]
+
+
+def _spans(extent: int, thinned: float) -> list[tuple[int, int]]:
+    """Evenly spread stretches that make one part in ``thinned`` of an extent."""
+    if thinned == 1:
+        return [(0, extent)]
+    length = min(64, extent)
+    count = max(1, round(extent / thinned / length))
+    starts = np.linspace(0, extent - length, count + 2)[1:-1].round().astype(int)
+    return [(int(start), int(start) + length) for start in starts]

@@ -1,11 +1,11 @@
-"""Where images come from: the embedded default, and folders laid out in parts.
+"""Where images come from: the embedded default, folders laid out in parts, and tables.
 
 The embedded set needs no download: it is the immunohistochemistry picture that ships inside
 scikit-image's wheel, separated into its two stains.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ import skimage
 import torch
 from skimage.color import rgb2hed
 
-from equicomir.images.pairs import Scene, read_scenes
+from equicomir.images.listing import PARTS, SceneFiles, list_folders, list_table, split
+from equicomir.images.pairs import Scene, open_scenes
+from equicomir.images.scan import scan
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Parts:
         train: scenes to learn from.
         validation: scenes on which everything that is chosen is chosen.
         test: scenes looked at once.
+        found: what a scan of the files found, for a person to read.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Parts:
     train: list[Scene]
     validation: list[Scene]
     test: list[Scene]
+    found: tuple[str, ...] = ()
 
 
 def embedded() -> Parts:
@@ -68,21 +72,58 @@ def embedded() -> Parts:
     )
 
 
-def read_parts(folder: Path, modalities: Sequence[str]) -> Parts:
+def read_parts(folder: Path, modalities: Sequence[str], *, masks: str | None = None) -> Parts:
     """Read a set laid out as ``FOLDER/{train,validation,test}/MODALITY/NAME.png``.
 
     Args:
         folder: the set's folder; its name becomes the set's.
         modalities: names of the folders to read, fixed first, moving second.
+        masks: name of the folder of masks, or None.
 
     Returns:
-        The three parts.
+        The three parts, scanned together.
 
     Raises:
         ValueError: as :func:`equicomir.images.pairs.read_scenes`, naming the file or folder.
     """
+    listed = [
+        replace(scene, part=part)
+        for part in PARTS
+        for scene in list_folders(
+            [folder / part / modality for modality in modalities],
+            masks=folder / part / masks if masks else None,
+        )
+    ]
+    return _of_listed(folder.resolve().name, modalities, listed)
+
+
+def read_table(
+    path: Path, *, validation: float = 0.2, test: float = 0.2, generator: np.random.Generator
+) -> Parts:
+    """Read a set listed in a CSV table; groups stay together.
+
+    Args:
+        path: as :func:`equicomir.images.listing.list_table` reads it; its name without ending
+            becomes the set's.
+        validation: fraction of the groups without a part that are left for choosing.
+        test: fraction of the groups without a part that are looked at once.
+        generator: divides them.
+
+    Returns:
+        The three parts, scanned together.
+
+    Raises:
+        ValueError: as ``list_table``, :func:`equicomir.images.listing.split` and
+            :func:`equicomir.images.pairs.read_scenes`.
+    """
+    listed = split(list_table(path), validation=validation, test=test, generator=generator)
+    return _of_listed(path.stem, list(listed[0].files), listed)
+
+
+def _of_listed(name: str, modalities: Sequence[str], listed: Sequence[SceneFiles]) -> Parts:
+    found = scan(listed)
+    found.refuse()
     train, validation, test = (
-        read_scenes([folder / part / modality for modality in modalities])
-        for part in ("train", "validation", "test")
+        open_scenes([s for s in listed if s.part == part], found) for part in PARTS
     )
-    return Parts(folder.resolve().name, tuple(modalities), train, validation, test)
+    return Parts(name, tuple(modalities), train, validation, test, tuple(found.lines))

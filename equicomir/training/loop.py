@@ -15,8 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from equicomir.filters import high_pass, reach
-from equicomir.images.pairs import Scene, percentile_scaling
-from equicomir.images.patches import cut_patches, draw_patches, patch_places
+from equicomir.images.batches import Batches, in_order
+from equicomir.images.intensities import percentile_scaling
+from equicomir.images.pairs import Scene, sample_pixels
+from equicomir.images.patches import patch_places
 from equicomir.losses.contrastive import info_nce
 from equicomir.losses.rotated_pairs import turn_back, valid_disk
 from equicomir.representations import EncoderSettings, Representations
@@ -71,9 +73,16 @@ def new_model(
     scenes: Sequence[Scene], encoder: EncoderSettings, settings: TrainingSettings
 ) -> Representations:
     """The untrained model of a run: scaling from the training images, weights from the seed."""
+    modalities, curves = list(scenes[0].images), settings.curves
+    if len(curves) == 1:
+        curves = curves * len(modalities)
+    if len(curves) != len(modalities):
+        raise ValueError(
+            f"curves: expected one, or one for each of {modalities}, got {settings.curves}."
+        )
     scalings = {
-        modality: percentile_scaling([scene.images[modality] for scene in scenes])
-        for modality in scenes[0].images
+        modality: percentile_scaling(sample_pixels(scenes, modality), curve=curve)
+        for modality, curve in zip(modalities, curves, strict=True)
     }
     generator = torch.Generator().manual_seed(settings.seed)
     return Representations(scalings, encoder, generator=generator)
@@ -161,24 +170,21 @@ def _batches(
     loss_of: Loss,
 ) -> Callable[[], torch.Tensor]:
     """A function that draws the next batch and gives the loss of what the network makes of it."""
-    scaled = [
-        Scene(s.name, {m: model.scalings[m](image) for m, image in s.images.items()})
-        for s in scenes
-    ]
-    places = patch_places(scaled, settings.patch_size)
-    generator = torch.Generator().manual_seed(settings.seed)
+    batches = Batches(
+        scenes,
+        model.scalings,
+        patch_places(scenes, settings.patch_size),
+        settings.batch,
+        settings.seed,
+        settings.turns,
+        settings.scenes_at_once,
+        settings.augmentation,
+    )
+    ordered = in_order(batches, 0, settings.steps, workers=settings.workers)
 
     def loss_of_a_batch() -> torch.Tensor:
-        draw = draw_patches(
-            places,
-            settings.batch,
-            len(model.scalings),
-            turns=settings.turns,
-            scenes_at_once=settings.scenes_at_once,
-            generator=generator,
-        )
-        representations = network(cut_patches(scaled, draw, settings.patch_size))
-        return loss_of(turn_back(representations, draw.degrees))
+        draw, patches = next(ordered)
+        return loss_of(turn_back(network(patches), draw.degrees))
 
     return loss_of_a_batch
 

@@ -1,6 +1,11 @@
 """What a training run is told: one value, one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_args
+
+from equicomir.images.augmentation import Augmentation
+from equicomir.images.intensities import Curve
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class TrainingSettings:
         high_pass_cutoff: in cycles per pixel: compare representations without what varies more
             slowly, so that scenes must be told apart by their detail; None compares them as
             they are.
+        curves: how intensities are scaled, one of :data:`equicomir.images.intensities.Curve` a
+            modality, in their order; one alone is for all.
+        augmentation: what is varied beside the turns of each image; nothing if None.
+        workers: processes that cut patches ahead, which pays where a GPU would wait for them;
+            they do not change the weights.
     """
 
     seed: int = 0
@@ -34,6 +44,9 @@ class TrainingSettings:
     temperature: float = 0.5
     turns: int | None = None
     high_pass_cutoff: float | None = 0.05
+    curves: tuple[Curve, ...] = ("linear",)
+    augmentation: Augmentation | None = None
+    workers: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible values.
@@ -50,3 +63,31 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}.")
+        if self.workers < 0:
+            raise ValueError(f"workers: expected 0 or more, got {self.workers}.")
+        for curve in self.curves or ("none",):
+            if curve not in get_args(Curve):
+                raise ValueError(f"curves: expected one of {get_args(Curve)}, got {curve!r}.")
+
+
+def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
+    """Settings from what a JSON file holds of them; what is not there has its default.
+
+    Raises:
+        ValueError: an unknown name or an impossible value.
+
+    Example:
+        >>> from dataclasses import asdict
+        >>> settings = TrainingSettings(curves=("log",), augmentation=Augmentation(mirror=True))
+        >>> training_settings(asdict(settings)) == settings
+        True
+    """
+    try:
+        known = dict(values)
+        if known.get("augmentation") is not None:
+            known["augmentation"] = Augmentation(**known["augmentation"])
+        if "curves" in known:
+            known["curves"] = tuple(known["curves"])
+        return TrainingSettings(**known)
+    except TypeError as error:
+        raise ValueError(f"settings: expected those of training, got: {error}.") from error
