@@ -100,6 +100,16 @@ def corners(height: int, width: int) -> Points:
     return np.array([[0.0, 0.0], [0.0, columns], [rows, 0.0], [rows, columns]])
 
 
+def pixel_centres(height: int, width: int) -> Points:
+    """All pixels of an image, row after row, shape (height * width, 2), as (row, column).
+
+    Example:
+        >>> pixel_centres(2, 2).tolist()
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    """
+    return np.indices((height, width), dtype=np.float64).reshape(2, -1).T
+
+
 def rotations(degrees: Tensor, height: int, width: int) -> Matrices:
     """Rotation matrices about the centre of an image, one an angle.
 
@@ -163,8 +173,31 @@ def warp(
     matrices = output_to_input.to(images)
     source = torch.einsum("bij,hwj->bhwi", matrices[:, :2, :2], grid)
     source = source + matrices[:, None, None, :2, 2]
+    return look_up(images, source, mode=mode, outside=outside)
+
+
+def look_up(
+    images: Images, places: Tensor, *, mode: str = "bilinear", outside: str = "zeros"
+) -> Images:
+    """Read images between their pixels.
+
+    Args:
+        images: shape (batch, channels, height, width).
+        places: shape (batch, rows, columns, 2), as (row, column), in the images' pixels and type.
+        mode: as in :func:`warp`.
+        outside: as in :func:`warp`.
+
+    Returns:
+        Shape (batch, channels, rows, columns).
+
+    Example:
+        >>> x = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> look_up(x, torch.tensor([[[[0.5, 0.5]]]])).item()
+        1.5
+    """
+    height, width = images.shape[-2:]
     extent = images.new_tensor([max(height - 1, 1), max(width - 1, 1)])
-    normalised = (2 * source / extent - 1).flip(-1)  # grid_sample asks for (column, row)
+    normalised = (2 * places / extent - 1).flip(-1)  # grid_sample asks for (column, row)
     return F.grid_sample(images, normalised, mode, outside, align_corners=True)
 
 

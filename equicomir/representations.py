@@ -180,7 +180,8 @@ class Representations(nn.Module):
 
         Images are continued by their border up to the next valid size, and cut again. Where that
         takes an odd number of pixels the continuation is not symmetric, and quarter turns are
-        exact no more: cut to a valid size for that.
+        exact no more: cut to a valid size for that. All at once: where memory does not hold that,
+        :func:`equicomir.tiles.encode` and :func:`equicomir.tiles.encode_file` give the same.
 
         Args:
             modality: whose encoder to use.

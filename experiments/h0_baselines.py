@@ -41,8 +41,9 @@ from equicomir.registration import elastix, features, search
 from equicomir.registration.alignment import Alignment
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.shapes import Array, ArrayMask, Matrix
-from equicomir.training.loop import Trained, new_model, objective, train
+from equicomir.training.loop import Trained, train
 from equicomir.training.settings import TrainingSettings, training_settings
+from equicomir.training.start import new_model, objective
 
 PAIRS = Path(__file__).parent.parent / "benchmarks" / "pairs"
 LEVELS = ("4", "any")

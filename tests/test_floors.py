@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     **dict.fromkeys(("shapes", "geometry", "responses", "filters", "differentials"), 0),
+    **dict.fromkeys(("transforms", "provenance"), 0),
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
-    "representations": 2,
+    **dict.fromkeys(("representations", "windows", "tiles"), 2),
     **dict.fromkeys(("training", "registration"), 3),
     **dict.fromkeys(("evaluation", "properties", "gate"), 4),
     **dict.fromkeys(("cli", "report"), 5),
@@ -17,10 +18,8 @@ FLOORS = {
 TOP = 5  # experiments, paper_figures, benchmarks
 SIBLINGS = {1, 3}  # floors whose rooms do not know each other
 STRANGERS = {  # lower floors that a room may not know all the same
-    "registration": {"encoders", "representations"},
-    "evaluation": {"encoders", "representations"},
-    "properties": {"encoders", "representations"},
-    "gate": {"encoders", "representations"},
+    room: {"encoders", "representations", "windows", "tiles"}
+    for room in ("registration", "evaluation", "properties", "gate")
 }
 FILES = sorted(
     p

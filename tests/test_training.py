@@ -16,8 +16,9 @@ from equicomir.losses.critics import Separable
 from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
-from equicomir.training.loop import objective, train
+from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings, training_settings
+from equicomir.training.start import objective
 
 TINY = EncoderSettings(group="C4", widths=(1, 1), kernel_size=3)
 QUICK = TrainingSettings(steps=14, patch_size=32, batch=4, high_pass_cutoff=0.2)

@@ -12,6 +12,7 @@ from torch import nn
 
 from equicomir.encoders.encoder import check_architecture
 from equicomir.encoders.groups import parse_group
+from equicomir.encoders.normalisation import BatchNorm2d
 from equicomir.encoders.unet import Parity, Pooling, UNet
 
 
@@ -70,7 +71,7 @@ def plain(
     def block(fields_in: int, fields_out: int) -> nn.Module:
         return nn.Sequential(
             convolution(fields_in * size or in_channels, fields_out * size, kernel_size, False),
-            nn.BatchNorm2d(fields_out * size),
+            BatchNorm2d(fields_out * size),
             nn.ReLU(inplace=True),
         )
 

@@ -24,6 +24,7 @@ from equicomir.encoders.fields import (
     kernel_basis,
 )
 from equicomir.encoders.groups import Group, parse_group
+from equicomir.encoders.normalisation import mean_over_processes, processes
 from equicomir.encoders.unet import FieldNormalisation, Parity, Pooling, UNet
 
 
@@ -153,11 +154,12 @@ class FourierActivation(nn.Module):
         """Mean and variance of each field's function, (fields,) each."""
         if not self.training:
             return self.running_mean, self.running_var
-        mean = x[:, :, 0].mean((0, 2, 3))
+        mean = mean_over_processes(x[:, :, 0].mean((0, 2, 3)))
         # Parseval: the mean square of a function is the sum of its squared coefficients.
-        variance = x.square().mean((0, 3, 4)).sum(1) - mean.square()
+        squares = mean_over_processes(x.square().mean((0, 3, 4)).sum(1))
+        variance = squares - mean.square()
         with torch.no_grad():
-            count = x.numel() / (x.shape[1] * x.shape[2])
+            count = processes() * x.numel() / (x.shape[1] * x.shape[2])
             unbiased = variance * count / max(1.0, count - 1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(unbiased, self.momentum)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equicomir.encoders.encoder import Encoder
+from equicomir.encoders.normalisation import BatchNorm2d
 from equicomir.shapes import Images
 
 _FIRST, _GROWTH, _LAYERS, _LEVELS = 32, 12, 4, 6
@@ -32,7 +33,7 @@ class DenseBlock(nn.Module):
         self.keep_input = keep_input
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm2d(channels + index * _GROWTH),
+                BatchNorm2d(channels + index * _GROWTH),
                 nn.ReLU(),
                 nn.Conv2d(channels + index * _GROWTH, _GROWTH, 3, padding=1),
                 nn.Dropout(_DROPOUT),
@@ -64,7 +65,7 @@ class Tiramisu(Encoder):
             kept = int(channels * _COMPRESSION)
             self.shrink.append(
                 nn.Sequential(
-                    nn.BatchNorm2d(channels),
+                    BatchNorm2d(channels),
                     nn.ReLU(),
                     nn.Conv2d(channels, kept, 1),
                     nn.Dropout2d(_DROPOUT),

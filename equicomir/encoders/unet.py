@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equicomir.encoders.encoder import Encoder
+from equicomir.encoders.normalisation import BatchNorm3d
 from equicomir.shapes import Images
 
 #: Makes the block from so many fields to so many fields (0 fields in: the image itself).
@@ -79,7 +80,7 @@ class FieldNormalisation(nn.Module):
     def __init__(self, fields: int, field_size: int) -> None:
         super().__init__()
         self.fields, self.field_size = fields, field_size
-        self.norm = nn.BatchNorm3d(fields)
+        self.norm = BatchNorm3d(fields)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (batch, fields * field_size, height, width)."""

@@ -72,6 +72,10 @@ class Augmentation:
 class _Drawn:
     """Tensors, one line a patch, that can be written down."""
 
+    def part(self, some: slice) -> Self:
+        """Of some patches."""
+        return type(self)(**{f.name: getattr(self, f.name)[some] for f in fields(self)})
+
     def as_lists(self) -> dict[str, Any]:
         """Plain lists, for JSON; floats survive it unchanged."""
         return {f.name: getattr(self, f.name).tolist() for f in fields(self)}

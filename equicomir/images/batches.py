@@ -18,6 +18,16 @@ from equicomir.images.patches import Draw, Places, cut_patches, draw_patches
 from equicomir.shapes import Images
 
 
+def mixed_seed(*numbers: int) -> int:
+    """A seed from several numbers, such that neighbours share nothing.
+
+    Example:
+        >>> mixed_seed(0, 1) != mixed_seed(1, 0)
+        True
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 @dataclass(frozen=True)
 class Batches(Dataset[tuple[Draw, list[Images]]]):
     """Batches by number.
@@ -31,6 +41,7 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
         turns: as :func:`equicomir.images.patches.draw_patches` says, like the next two.
         scenes_at_once: as there.
         augmentation: as there.
+        share: (number of this process, number of processes): each cuts its share of a batch.
     """
 
     scenes: Sequence[Scene]
@@ -41,11 +52,10 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
     turns: int | None = None
     scenes_at_once: int | None = None
     augmentation: Augmentation | None = None
+    share: tuple[int, int] = (0, 1)
 
     def draw(self, step: int) -> Draw:
-        """The parameters of one batch."""
-        # Neighbouring seeds and steps must not share their draws.
-        mixed = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)[0]
+        """The parameters of one batch, of all processes."""
         return draw_patches(
             self.places,
             self.count,
@@ -53,12 +63,14 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
             turns=self.turns,
             scenes_at_once=self.scenes_at_once,
             augmentation=self.augmentation,
-            generator=torch.Generator().manual_seed(int(mixed >> np.uint64(1))),
+            generator=torch.Generator().manual_seed(mixed_seed(self.seed, step)),
         )
 
     def __getitem__(self, step: int) -> tuple[Draw, list[Images]]:
-        """What was drawn for one step, and the patches, one tensor a modality."""
-        draw = self.draw(step)
+        """What was drawn for this process at one step, and the patches, one tensor a modality."""
+        number, processes = self.share
+        each = self.count // processes
+        draw = self.draw(step).part(number * each, (number + 1) * each)
         return draw, cut_patches(self.scenes, draw, self.places[0].size, self.scalings)
 
 

@@ -71,6 +71,17 @@ class Draw:
     geometry: Geometry | None = None
     photometry: tuple[Photometry, ...] = ()
 
+    def part(self, first: int, past: int) -> "Draw":
+        """The patches ``first`` up to ``past`` of the batch."""
+        some = slice(first, past)
+        return Draw(
+            self.scene[some],
+            self.corner[some],
+            self.degrees[:, some],
+            self.geometry and self.geometry.part(some),
+            tuple(one.part(some) for one in self.photometry),
+        )
+
     def as_lists(self) -> dict[str, Any]:
         """Plain lists, for JSON; :meth:`from_lists` gives the same draw back, bit for bit."""
         return {

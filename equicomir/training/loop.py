@@ -1,91 +1,25 @@
-"""The training loop, on Lightning Fabric."""
+"""The training loop, on Lightning Fabric: one process or many, broken off and gone on with."""
 
 import logging
-import math
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
 
-from equicomir.filters import high_pass, reach
-from equicomir.images.batches import Batches, in_order
-from equicomir.images.intensities import percentile_scaling
-from equicomir.images.pairs import Scene, sample_pixels
-from equicomir.images.patches import patch_places
-from equicomir.losses.contrastive import info_nce
-from equicomir.losses.rotated_pairs import turn_back, valid_disk
+from equicomir.images.pairs import Scene
 from equicomir.representations import EncoderSettings, Representations
-from equicomir.shapes import Stack
+from equicomir.training.run import Run, Trained, Validate
 from equicomir.training.settings import TrainingSettings
+from equicomir.training.start import Loss
+from equicomir.training.watching import Watch
 
-_MEASURED_STEPS = 10  # at the schedule's first rate; their time fixes the number of steps
-_WARM_UP_STEPS = 2  # not timed: the first steps also build caches
-
-
-#: From representations in the scene's own frame to a scalar.
-Loss = Callable[[Stack], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gives back.
-
-    Attributes:
-        model: in eval mode.
-        settings: as given, with the number of steps that was run.
-        losses: InfoNCE, one a step, in nats.
-        seconds: wall time.
-    """
-
-    model: Representations
-    settings: TrainingSettings
-    losses: list[float]
-    seconds: float
-
-
-def objective(settings: TrainingSettings) -> Loss:
-    """The loss of a run: from representations in the scene's own frame to a scalar.
-
-    It is what training minimises and what the gate checks: InfoNCE in the valid disk, of
-    high-passed representations where the settings say so.
-
-    Raises:
-        ValueError: the patches are too small for the filter.
-    """
-    cutoff = settings.high_pass_cutoff
-    border = 0 if cutoff is None else reach(cutoff)
-    return partial(
-        info_nce,
-        temperature=settings.temperature,
-        mask=valid_disk(settings.patch_size, border),
-        image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
-    )
-
-
-def new_model(
-    scenes: Sequence[Scene], encoder: EncoderSettings, settings: TrainingSettings
-) -> Representations:
-    """The untrained model of a run: scaling from the training images, weights from the seed."""
-    modalities, curves = list(scenes[0].images), settings.curves
-    if len(curves) == 1:
-        curves = curves * len(modalities)
-    if len(curves) != len(modalities):
-        raise ValueError(
-            f"curves: expected one, or one for each of {modalities}, got {settings.curves}."
-        )
-    scalings = {
-        modality: percentile_scaling(sample_pixels(scenes, modality), curve=curve)
-        for modality, curve in zip(modalities, curves, strict=True)
-    }
-    generator = torch.Generator().manual_seed(settings.seed)
-    return Representations(scalings, encoder, generator=generator)
+__all__ = ["Trained", "train"]
 
 
 def train(
@@ -94,8 +28,13 @@ def train(
     settings: TrainingSettings,
     *,
     loss: Loss | None = None,
+    validate: Validate | None = None,
+    initial: Representations | None = None,
+    folder: Path | None = None,
+    fabric: Fabric | None = None,
     label: str = "training",
     quiet: bool = False,
+    tensorboard: bool = False,
 ) -> Trained:
     """Learn representations from aligned scenes.
 
@@ -103,98 +42,77 @@ def train(
         scenes: the training part, in the instruments' own units.
         encoder: which encoder each modality gets.
         settings: of the run; the same settings (with ``steps``) on the same machine give the
-            same weights.
+            same weights, bit for bit on a CPU.
         loss: of the representations (modalities, batch, channels, size, size) in the scene's own
             frame; :func:`objective` of the settings if None. Where it learns (critics), it is a
             module, and its parameters are trained too.
-        label: before the progress bar.
-        quiet: no progress bar.
+        validate: asked ``settings.validations`` times; the model it liked best is given back.
+        initial: a model of the same encoders to begin from, such as one trained on phantoms;
+            only its weights are taken.
+        folder: gets checkpoints, ``progress.csv`` and at the end the model. A run that was
+            broken off there goes on as if it had not been. Nothing is written if None.
+        fabric: where to run: launched, of any number of processes, which share each batch. One
+            process on what Fabric finds if None. (A launcher that spawns takes settings, which
+            are frozen, by ``functools.partial`` alone.)
+        label: before the progress line.
+        quiet: no progress line.
+        tensorboard: write for it into the folder too.
 
     Returns:
         The model in eval mode, with the settings that were run.
 
     Raises:
         ValueError: a scene is smaller than a patch, a patch's size is not valid for the encoder
-            or too small for the filter, or the loss stopped being finite.
+            or too small for the filter, the batch cannot be shared, the loss stopped being
+            finite, or the folder holds another run.
+        OSError: the folder cannot be written.
+        KeyboardInterrupt: stopped by Ctrl-C, after a checkpoint was written.
     """
-    begun = time.perf_counter()
     if not scenes:
         raise ValueError("scenes: expected at least one to learn from, got none.")
-    model = new_model(scenes, encoder, settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    learned = [*model.parameters(), *(loss.parameters() if isinstance(loss, nn.Module) else ())]
-    optimiser = torch.optim.Adam(learned, lr=settings.learning_rate / 25)
-    network, optimiser = fabric.setup(model, optimiser)
-    loss_of = objective(settings) if loss is None else loss
-    loss_of_a_batch = _batches(scenes, model, network, settings, loss_of)
-    schedule: torch.optim.lr_scheduler.OneCycleLR | None = None
-    total = settings.steps
-    losses: list[float] = []
-    measured_from = begun
-    with _progress(quiet) as progress:
-        task = progress.add_task(label, total=None, loss="...")
-        while total is None or len(losses) < total:
-            of_batch = loss_of_a_batch()
-            optimiser.zero_grad()
-            fabric.backward(of_batch)
-            optimiser.step()
-            losses.append(of_batch.item())
-            if not math.isfinite(losses[-1]):
-                raise ValueError(f"step {len(losses)}: expected a finite loss, got {losses[-1]}.")
-            if schedule is not None:
-                schedule.step()
-            if len(losses) == _WARM_UP_STEPS:
-                measured_from = time.perf_counter()
-            if len(losses) == _MEASURED_STEPS:
-                now = time.perf_counter()
-                each = (now - measured_from) / (_MEASURED_STEPS - _WARM_UP_STEPS)
-                left = settings.minutes * 60 - (now - begun)
-                total = total or _MEASURED_STEPS + max(1, round(left / each))
-                if total > _MEASURED_STEPS:
-                    schedule = torch.optim.lr_scheduler.OneCycleLR(
-                        optimiser.optimizer,
-                        settings.learning_rate,
-                        total_steps=total - _MEASURED_STEPS + 1,
-                    )
-            progress.update(task, advance=1, total=total, loss=f"{losses[-1]:.3f}")
-    seconds = time.perf_counter() - begun
-    return Trained(model.eval(), replace(settings, steps=len(losses)), losses, seconds)
+    fabric = fabric or _own_fabric(settings.precision)
+    if settings.batch % fabric.world_size:
+        raise ValueError(
+            f"batch: expected a multiple of the {fabric.world_size} processes, got "
+            f"{settings.batch}."
+        )
+    with torch.random.fork_rng():
+        run = Run(scenes, encoder, settings, loss, initial, folder, fabric)
+        watch_folder = folder if fabric.is_global_zero else None
+        hidden = quiet or not fabric.is_global_zero
+        options: dict[str, Any] = {"label": label, "quiet": hidden}
+        options["tensorboard"] = tensorboard and fabric.is_global_zero
+        with (
+            Watch(watch_folder, len(run.losses), settings.batch, **options) as watch,
+            _interrupts() as interrupted,
+        ):
+            run.go(watch, validate, interrupted)
+    return run.end()
 
 
-def _batches(
-    scenes: Sequence[Scene],
-    model: Representations,
-    network: Callable[[list[torch.Tensor]], Stack],
-    settings: TrainingSettings,
-    loss_of: Loss,
-) -> Callable[[], torch.Tensor]:
-    """A function that draws the next batch and gives the loss of what the network makes of it."""
-    batches = Batches(
-        scenes,
-        model.scalings,
-        patch_places(scenes, settings.patch_size),
-        settings.batch,
-        settings.seed,
-        settings.turns,
-        settings.scenes_at_once,
-        settings.augmentation,
-    )
-    ordered = in_order(batches, 0, settings.steps, workers=settings.workers)
-
-    def loss_of_a_batch() -> torch.Tensor:
-        draw, patches = next(ordered)
-        return loss_of(turn_back(network(patches), draw.degrees))
-
-    return loss_of_a_batch
+def _own_fabric(precision: str) -> Fabric:
+    """One process; on a GPU where there is one, unless Fabric's own launcher says otherwise."""
+    fabric = Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
 
 
-def _progress(quiet: bool) -> Progress:
-    """A bar with the last loss and the time left, on the error stream."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(file=sys.stderr), disable=quiet)
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that a step is finished first; the second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

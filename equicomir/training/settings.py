@@ -6,6 +6,10 @@ from typing import Any, get_args
 
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
+from equicomir.training.schedule import Schedule
+
+#: What does not change the weights: a run may go on with other values of these.
+INDIFFERENT = ("workers", "checkpoint_seconds", "minutes")
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,18 @@ class TrainingSettings:
         curves: how intensities are scaled, one of :data:`equicomir.images.intensities.Curve` a
             modality, in their order; one alone is for all.
         augmentation: what is varied beside the turns of each image; nothing if None.
+        schedule: of the learning rate, :data:`equicomir.training.schedule.Schedule`.
+        warm_up: steps up to the peak, of ``"cosine"``.
+        clip: greatest norm of the gradient; None clips nothing.
+        average: decay a step of the exponential moving average of the weights, which then are
+            the model's, such as 0.99; 0 takes the last weights.
+        precision: as Lightning Fabric names it: ``"32-true"``, or on a GPU ``"bf16-mixed"`` and
+            ``"16-mixed"``. On a CPU shorter types have been seen 30 times slower.
+        validations: how often the model is asked how well it registers; the best is kept.
+        patience: validations without a better one after which the run ends; None never.
         workers: processes that cut patches ahead, which pays where a GPU would wait for them;
             they do not change the weights.
+        checkpoint_seconds: between two checkpoints, where the run has a folder.
     """
 
     seed: int = 0
@@ -46,7 +60,15 @@ class TrainingSettings:
     high_pass_cutoff: float | None = 0.05
     curves: tuple[Curve, ...] = ("linear",)
     augmentation: Augmentation | None = None
+    schedule: Schedule = "one_cycle"
+    warm_up: int = 0
+    clip: float | None = None
+    average: float = 0.0
+    precision: str = "32-true"
+    validations: int = 0
+    patience: int | None = None
     workers: int = 0
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         """Refuse impossible values.
@@ -56,18 +78,27 @@ class TrainingSettings:
         """
         if self.batch < 2:
             raise ValueError(f"batch: expected at least 2 pairs (negatives), got {self.batch}.")
-        for name in ("minutes", "learning_rate", "temperature"):
+        for name in ("minutes", "learning_rate", "temperature", "checkpoint_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}.")
-        for name in ("steps", "scenes_at_once", "turns"):
+        for name in ("steps", "scenes_at_once", "turns", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}.")
-        if self.workers < 0:
-            raise ValueError(f"workers: expected 0 or more, got {self.workers}.")
-        for curve in self.curves or ("none",):
-            if curve not in get_args(Curve):
-                raise ValueError(f"curves: expected one of {get_args(Curve)}, got {curve!r}.")
+        for name in ("workers", "warm_up", "validations"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}.")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average: expected a decay in [0, 1), got {self.average}.")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip: expected a positive norm or None, got {self.clip}.")
+        for name, values, known in (
+            ("curves", self.curves or ("none",), get_args(Curve)),
+            ("schedule", (self.schedule,), get_args(Schedule)),
+        ):
+            for value in values:
+                if value not in known:
+                    raise ValueError(f"{name}: expected one of {known}, got {value!r}.")
 
 
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:

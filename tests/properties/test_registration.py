@@ -39,11 +39,12 @@ def planted(seed, degrees, fraction, width=64, channels=1):
 def test_search_recovers_any_planted_rigid_transform(seed, degrees, fraction, channels):
     fixed, moving, truth = planted(seed, degrees, fraction, channels=channels)
     found = search.register(fixed, moving)
-    assert corner_error(truth, found.moving_to_fixed, 64) < 0.5
-    assert found.score > 0.9
+    assert corner_error(truth, found.moving_to_fixed, 64) < 0.2
+    assert found.score > 0.95
 
 
 @given(st.integers(0, 10**6), angles, fractions, st.floats(0.01, 100), st.floats(-100, 100))
+@settings(max_examples=8)
 def test_search_does_not_see_brightness_and_contrast(seed, degrees, fraction, factor, offset):
     fixed, moving, _ = planted(seed, degrees, fraction)
     one, other = search.register(fixed, moving), search.register(fixed, factor * moving + offset)
@@ -52,19 +53,21 @@ def test_search_does_not_see_brightness_and_contrast(seed, degrees, fraction, fa
 
 
 @given(st.integers(0, 10**6), angles, fractions)
+@settings(max_examples=8)
 def test_swapping_gives_the_inverse(seed, degrees, fraction):
     fixed, moving, _ = planted(seed, degrees, fraction)
     there, back = search.register(fixed, moving), search.register(moving, fixed)
-    assert corner_error(np.linalg.inv(there.moving_to_fixed), back.moving_to_fixed, 64) < 0.7
+    assert corner_error(np.linalg.inv(there.moving_to_fixed), back.moving_to_fixed, 64) < 0.2
 
 
 @given(st.integers(0, 10**6), angles, fractions, st.integers(1, 3))
+@settings(max_examples=8)
 def test_turning_the_moving_image_turns_the_answer(seed, degrees, fraction, turns):
     fixed, moving, _ = planted(seed, degrees, fraction)
     straight = search.register(fixed, moving).moving_to_fixed
     turned = search.register(fixed, np.rot90(moving, turns, (1, 2)).copy()).moving_to_fixed
     expected = straight @ rigid(-90 * turns, centre=image_centre(64, 64))
-    assert corner_error(expected, turned, 64) < 0.5
+    assert corner_error(expected, turned, 64) < 0.1
 
 
 @given(st.integers(0, 10**6), angles, fractions)
@@ -94,7 +97,7 @@ def test_sizes_may_differ(seed, height, width, degrees):
 def test_identical_images_give_the_identity():
     fixed, _, _ = planted(3, 0.0, (0.0, 0.0))
     found = search.register(fixed, fixed)
-    assert corner_error(np.eye(3), found.moving_to_fixed, 64) < 0.05
+    assert corner_error(np.eye(3), found.moving_to_fixed, 64) < 0.01
     assert found.score > 0.999
 
 
@@ -134,7 +137,6 @@ def test_bad_input_is_refused_in_one_sentence(method):
     bad = [
         (image, np.full((64, 64), np.nan), {}, "moving: expected finite numbers"),
         (image, np.ones((64, 64)), {}, "moving: expected an image with content"),
-        (image, np.zeros((2, 64, 64)), {}, "expected 1 channels like fixed, got 2"),
         (image, image, {"fixed_mask": np.zeros((64, 64), bool)}, "fixed_mask: expected at least"),
         (image, image, {"moving_mask": np.ones((3, 3), bool)}, "moving_mask: expected booleans"),
         (np.zeros(5), image, {}, "fixed: expected"),
@@ -144,6 +146,12 @@ def test_bad_input_is_refused_in_one_sentence(method):
             method.register(fixed, moving, **options)
     with pytest.raises(TypeError, match="fixed: expected a NumPy array of real numbers"):
         method.register(image * 1j, image)
+
+
+def test_correlation_asks_for_as_many_channels():
+    image = np.random.default_rng(0).normal(size=(1, 64, 64))
+    with pytest.raises(ValueError, match="moving: expected 1 channels like fixed, got 2"):
+        search.register(image, image.repeat(2, 0))
 
 
 def test_options_out_of_range_are_refused():

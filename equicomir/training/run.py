@@ -1,0 +1,299 @@
+"""Everything that changes while a run goes on, and how it is taken up again."""
+
+import math
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from equicomir.images.batches import Batches, in_order, mixed_seed
+from equicomir.images.fingerprint import fingerprint
+from equicomir.images.pairs import Scene
+from equicomir.images.patches import patch_places
+from equicomir.losses.rotated_pairs import turn_back
+from equicomir.provenance import command, commit, machine, versions
+from equicomir.representations import EncoderSettings, Representations, save
+from equicomir.shapes import Stack
+from equicomir.training.checkpoints import LAST, difference, read_checkpoint, write_checkpoint
+from equicomir.training.processes import from_all_processes
+from equicomir.training.schedule import MEASURED, rate
+from equicomir.training.settings import INDIFFERENT, TrainingSettings
+from equicomir.training.start import Loss, new_model, objective
+from equicomir.training.watching import EVERY, Watch
+
+_UNTIMED = 2  # the first steps also build caches
+
+#: How well a model does what it is for, higher is better: on validation scenes.
+Validate = Callable[[Representations], float]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives back.
+
+    Attributes:
+        model: in eval mode; of the best validation, where there was one.
+        settings: as given, with the number of steps that was planned.
+        losses: InfoNCE, one a step, in nats.
+        seconds: wall time, of all parts of a run that was broken off.
+        validations: (steps done, score) of each.
+    """
+
+    model: Representations
+    settings: TrainingSettings
+    losses: list[float]
+    seconds: float
+    validations: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Run:
+    """Everything that changes while a run goes on."""
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        encoder: EncoderSettings,
+        settings: TrainingSettings,
+        loss: Loss | None,
+        initial: Representations | None,
+        folder: Path | None,
+        fabric: Fabric,
+    ) -> None:
+        self.begun, self.before = time.perf_counter(), 0.0
+        self.settings, self.folder, self.fabric = settings, folder, fabric
+        self.model = new_model(scenes, encoder, settings)
+        if initial is not None:
+            self.model.load_state_dict(initial.state_dict())
+        self.loss = objective(settings) if loss is None else loss
+        learned = list(self.model.parameters())
+        if isinstance(self.loss, nn.Module):
+            learned += fabric.to_device(self.loss).parameters()
+        self.network, self.optimiser = fabric.setup(
+            self.model, torch.optim.Adam(learned, lr=settings.learning_rate)
+        )
+        self.total = settings.steps
+        self.losses: list[float] = []
+        self.validations: list[tuple[int, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.averaged = self._state() if settings.average else {}
+        self.identity = self._identity(scenes, encoder, folder)
+        self._go_on()
+        places = patch_places(scenes, settings.patch_size)
+        self.batches = Batches(
+            scenes,
+            self.model.scalings,
+            places,
+            settings.batch,
+            settings.seed,
+            settings.turns,
+            settings.scenes_at_once,
+            settings.augmentation,
+            (fabric.global_rank, fabric.world_size),
+        )
+
+    def go(self, watch: Watch, validate: Validate | None, interrupted: threading.Event) -> None:
+        """All steps that are left."""
+        first, each, saved = len(self.losses), list[float](), time.monotonic()
+        ordered = in_order(self.batches, first, workers=self.settings.workers)
+        mask = getattr(self.loss, "keywords", {}).get("mask")
+        while not self._over():
+            begun, step = time.perf_counter(), len(self.losses)
+            learning_rate, momentum = self._set_rate(step)
+            representations = self._step(step, ordered, momentum)
+            each.append(time.perf_counter() - begun)
+            if self.total is None and len(self.losses) == MEASURED:
+                self._fix_steps(each[_UNTIMED:] or each)
+            if step % EVERY == 0:
+                watch.look(representations, mask)
+            watch.step(step + 1, self.total, self.losses[-1], learning_rate)
+            watch.write(self._validate(validate))
+            if interrupted.is_set():
+                self._save()
+                raise KeyboardInterrupt
+            if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+
+    def end(self) -> Trained:
+        """The model that the run was for; saved, where there is a folder."""
+        settings = replace(self.settings, steps=self.total)
+        self._save()
+        self._load(self.best or self.averaged)
+        seconds = self.before + time.perf_counter() - self.begun
+        model = self.model.cpu().eval()
+        done = Trained(model, settings, self.losses, seconds, self.validations)
+        if self.folder is not None and self.fabric.is_global_zero:
+            facts = {
+                "training": asdict(settings),
+                "data": self.identity["data"],
+                "losses": self.losses,
+                "seconds": seconds,
+                "validations": self.validations,
+                "versions": versions(),
+                "commit": commit(),
+                "command": command(),
+                "machine": machine(),
+            }
+            save(model, self.folder, **facts)
+        return done
+
+    def _over(self) -> bool:
+        if self.total is not None and len(self.losses) >= self.total:
+            return True
+        patience, scores = self.settings.patience, [score for _, score in self.validations]
+        if patience is None or len(scores) <= patience:
+            return False
+        return max(scores[-patience:]) <= max(scores[:-patience])
+
+    def _set_rate(self, step: int) -> tuple[float, float]:
+        s = self.settings
+        learning_rate, momentum = rate(s.schedule, step, self.total, s.learning_rate, s.warm_up)
+        for group in self.optimiser.param_groups:
+            group["lr"], group["betas"] = learning_rate, (momentum, 0.999)
+        return learning_rate, momentum
+
+    def _step(self, step: int, ordered: Iterator[Any], momentum: float) -> Stack:
+        """One batch, one step of the optimiser; the representations in the scenes' own frame."""
+        # What layers draw for themselves (dropout) depends on the step alone.
+        torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
+        draw, patches = next(ordered)
+        seen = self.network([self.fabric.to_device(images) for images in patches])
+        straight = turn_back(seen, self.fabric.to_device(draw.degrees))
+        every = from_all_processes(straight)
+        of_batch = self.loss(every)
+        self.optimiser.zero_grad()
+        self.fabric.backward(of_batch)
+        if self.settings.clip is not None:
+            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.settings.clip)
+        self.optimiser.step()
+        self.losses.append(float(of_batch.detach()))
+        if not math.isfinite(self.losses[-1]):
+            raise ValueError(f"step {step + 1}: expected a finite loss, got {self.losses[-1]}.")
+        if self.averaged:
+            self._average(min(self.settings.average, (1 + step) / (10 + step)))
+        return every.detach()
+
+    def _fix_steps(self, each: Sequence[float]) -> None:
+        """Once, from the median time of the first steps: a machine that was busy for one of
+        them does not make the run short.
+        """
+        left = self.settings.minutes * 60 - (time.perf_counter() - self.begun)
+        planned = MEASURED + max(1, round(left / statistics.median(each)))
+        self.total = int(self.fabric.broadcast(planned))
+
+    def _validate(self, validate: Validate | None) -> float | None:
+        """The score, where it is time to ask for it."""
+        wanted, done = self.settings.validations, len(self.losses)
+        if validate is None or not wanted or self.total is None:
+            return None
+        # Evenly over the run, the last at its very end.
+        if done * wanted // self.total == (done - 1) * wanted // self.total:
+            return None
+        score = 0.0
+        here = self._state()
+        self._load(self.averaged)
+        if self.fabric.is_global_zero:
+            score = float(validate(self.model.eval()))
+        score = float(self.fabric.broadcast(score))
+        if not self.validations or score > max(old for _, old in self.validations):
+            self.best = self._state()
+        self.validations.append((done, score))
+        self._load(here)
+        self.model.train()
+        return score
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value, 1 - decay)
+            else:
+                self.averaged[name].copy_(value)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _load(self, state: dict[str, Tensor]) -> None:
+        if state:
+            self.model.load_state_dict(state)
+
+    def _identity(
+        self, scenes: Sequence[Scene], encoder: EncoderSettings, folder: Path | None
+    ) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        told = asdict(self.settings)
+        for name in INDIFFERENT:
+            del told[name]
+        data = None if folder is None else fingerprint(scenes)
+        return {"encoders": asdict(encoder), "training": told, "data": data}
+
+    def _save(self) -> None:
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+        if isinstance(self.loss, nn.Module):
+            tensors |= {f"loss.{name}": v for name, v in self.loss.state_dict().items()}
+        for kind, kept in (("averaged", self.averaged), ("best", self.best)):
+            tensors |= {f"{kind}.{name}": value for name, value in kept.items()}
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        facts = {
+            "identity": self.identity,
+            "total": self.total,
+            "seconds": self.before + time.perf_counter() - self.begun,
+            "validations": self.validations,
+        }
+        try:
+            write_checkpoint(self.folder, tensors, facts)
+        except OSError as error:
+            if not self.losses:
+                raise
+            print(
+                f"{self.folder / LAST}: expected room for a checkpoint, got: {error.strerror}; "
+                "training goes on, and the checkpoint before it is kept.",
+                file=sys.stderr,
+            )
+
+    def _go_on(self) -> None:
+        """Take up what an earlier run left in the folder."""
+        if self.folder is None:
+            return
+        read = read_checkpoint(self.folder)
+        if read is None:
+            self._save()  # tells at once if the folder cannot be written
+            return
+        tensors, facts, said = read
+        if said and self.fabric.is_global_zero:
+            print(said, file=sys.stderr)
+        differs = difference(facts["identity"], self.identity)
+        if differs:
+            raise ValueError(
+                f"{self.folder}: expected an empty folder or a run with the same settings and "
+                f"data, got another {differs}; choose another folder, or remove it."
+            )
+        named: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            named.setdefault(kind, {})[rest] = self.fabric.to_device(value)
+        self.model.load_state_dict(named["model"])
+        if isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(named.get("loss", {}))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in named.get("optimiser", {}).items():
+            number, _, part = name.partition(".")
+            state.setdefault(int(number), {})[part] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        self.averaged, self.best = named.get("averaged", {}), named.get("best", {})
+        self.losses = tensors["losses"].tolist()
+        self.total, self.before = facts["total"], facts["seconds"]
+        self.validations = [(int(step), float(score)) for step, score in facts["validations"]]

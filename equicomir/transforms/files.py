@@ -1,0 +1,148 @@
+"""Transforms on disk, so that a result outlives the program that found it.
+
+A matrix alone is read wrong one day: as the opposite direction, over (x, y), in micrometres, or
+between two other images. So the file, JSON that a person can read, says all of it, and reading is
+strict: what is damaged or says something else is refused in one sentence that names the file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equicomir.shapes import Matrix
+from equicomir.transforms.linear import check_matrix, check_pixel_size
+
+_FORMAT, _VERSION = "equicomir transform", 1
+_DIRECTION, _UNIT = "moving_to_fixed", "pixels, (row, column, 1)"
+
+
+@dataclass(frozen=True)
+class SavedTransform:
+    """What :func:`write_transform` keeps: a transform and the two images it belongs to.
+
+    Attributes:
+        moving_to_fixed: 3 x 3 matrix over (row, column, 1), in pixels.
+        fixed_size: (height, width), in pixels.
+        moving_size: likewise.
+        fixed_pixel_size_micrometres: (row, column), or None where nobody knows.
+        moving_pixel_size_micrometres: likewise.
+        fixed_modality: its name, or None.
+        moving_modality: likewise.
+    """
+
+    moving_to_fixed: Matrix
+    fixed_size: tuple[int, int]
+    moving_size: tuple[int, int]
+    fixed_pixel_size_micrometres: tuple[float, float] | None = None
+    moving_pixel_size_micrometres: tuple[float, float] | None = None
+    fixed_modality: str | None = None
+    moving_modality: str | None = None
+
+
+def write_transform(path: Path | str, saved: SavedTransform) -> None:
+    """Write a transform as JSON, with its direction, unit and version.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        saved: the transform and its images.
+
+    Raises:
+        ValueError: a part of it is not what :class:`SavedTransform` says.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "found.json"
+        >>> write_transform(path, SavedTransform(np.eye(3), (64, 64), (32, 48)))
+        >>> read_transform(path).moving_size
+        (32, 48)
+    """
+    content = asdict(saved)
+    content["moving_to_fixed"] = np.asarray(saved.moving_to_fixed).tolist()
+    _checked(content)
+    head = {"format": _FORMAT, "version": _VERSION, "direction": _DIRECTION, "unit": _UNIT}
+    Path(path).write_text(json.dumps({**head, **content}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_transform(path: Path | str) -> SavedTransform:
+    """Read what :func:`write_transform` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The transform and its images; numbers are those that were written, to the last bit.
+
+    Raises:
+        ValueError: the file is damaged, of another format or version, or says something else than
+            its format has room for.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "found.json"
+        >>> write_transform(path, SavedTransform(np.eye(3), (64, 64), (32, 48), (0.5, 0.5)))
+        >>> read_transform(path).fixed_pixel_size_micrometres
+        (0.5, 0.5)
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+            raise ValueError(f'expected "format": "{_FORMAT}"')
+        if (version := content.pop("version", None)) != _VERSION or isinstance(version, bool):
+            raise ValueError(f"expected version {_VERSION}, got {version!r}")
+        for name, only in (("direction", _DIRECTION), ("unit", _UNIT)):
+            if (came := content.pop(name, None)) != only:
+                raise ValueError(f'expected "{name}": "{only}", got {came!r}')
+        return _checked(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected a transform as JSON, got: {_short(error)}.") from error
+
+
+def _checked(content: Mapping[str, Any]) -> SavedTransform:
+    """The content of a file, every part of which is what it should be."""
+    names = {field.name for field in fields(SavedTransform)}
+    if set(content) != names:
+        raise ValueError(f"missing or unknown: {', '.join(sorted(set(content) ^ names))}")
+    return SavedTransform(
+        check_matrix("moving_to_fixed", content["moving_to_fixed"]),
+        _size("fixed_size", content),
+        _size("moving_size", content),
+        _pixel_size("fixed_pixel_size_micrometres", content),
+        _pixel_size("moving_pixel_size_micrometres", content),
+        _word("fixed_modality", content),
+        _word("moving_modality", content),
+    )
+
+
+def _pixel_size(name: str, content: Mapping[str, Any]) -> tuple[float, float] | None:
+    value = content[name]
+    return None if value is None else check_pixel_size(name, value)
+
+
+def _size(name: str, content: Mapping[str, Any]) -> tuple[int, int]:
+    value = content[name]
+    whole = isinstance(value, list | tuple) and all(type(n) is int and n > 0 for n in value)
+    if not whole or len(value) != 2:
+        raise ValueError(f"{name}: expected (height, width) in whole pixels, got {value!r}")
+    return value[0], value[1]
+
+
+def _word(name: str, content: Mapping[str, Any]) -> str | None:
+    value = content[name]
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name}: expected a name or nothing, got {value!r}")
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name that stands twice")
+    return dict(pairs)
+
+
+def _short(error: Exception) -> str:
+    """An error as a part of one sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

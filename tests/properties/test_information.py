@@ -1,0 +1,280 @@
+"""The laws of mutual information: the naive numbers at every lag, and what it does not see."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import seeds
+
+from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
+from equicomir.geometry import image_centre, rigid
+from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE
+from equicomir.images.phantoms import render
+from equicomir.images.tissues import cells, fibres, vessels
+from equicomir.registration import information, search
+from equicomir.registration.measures import masked_channels, sums_at_all_lags, view
+
+numbers = st.integers(0, 2**31 - 1)
+angles = st.floats(-180, 180)
+shifts = st.tuples(st.floats(-6, 6), st.floats(-6, 6))
+WIDTH = 96
+SIZE = (WIDTH, WIDTH)
+MEASURES = ("mutual", "normalised", "squared_loss")
+SIDES = st.tuples(*[st.integers(4, 7)] * 4)
+
+
+def planted(kind, modalities, seed, degrees, shift):
+    """One scene seen by two instruments, without noise, and the truth."""
+    description = kind(SIZE, generator=torch.Generator().manual_seed(seed))
+    truth = rigid(degrees, shift, centre=image_centre(*SIZE))
+    views = [
+        render(description, modality, SIZE, matrix)
+        for modality, matrix in zip(modalities, (None, truth), strict=True)
+    ]
+    return *(image[0].double().numpy() for image in views), truth
+
+
+def scores_of_all_lags(measure, images, masks):
+    """By Fourier transform: at [i, j] for the lag (i - height + 1, j - width + 1) of the fixed."""
+    f, m = (view(measure, x[None], mask) for x, mask in zip(images, masks, strict=True))
+    (height, width), (rows, columns) = images[0].shape, images[1].shape
+    pad = (width - 1, width - 1, height - 1, height - 1)
+    canvas = [torch.nn.functional.pad(x, pad) for x in (m.content, m.mask)]
+    fixed, moving = (
+        masked_channels(measure, f.content, f.mask),
+        masked_channels(measure, *canvas)[None],
+    )
+    lags = (height + rows - 1, width + columns - 1)
+    sums = sums_at_all_lags(measure, fixed, moving, lags)
+    return measure.score(sums)[0].numpy()
+
+
+def overlap_of(images, masks, row, column):
+    """The pairs of values that meet at a lag, in a naked double loop."""
+    pairs = []
+    for r in range(images[0].shape[0]):
+        for c in range(images[0].shape[1]):
+            i, j = r + row, c + column
+            inside = 0 <= i < images[1].shape[0] and 0 <= j < images[1].shape[1]
+            if inside and masks[0][r, c] and masks[1][i, j]:
+                pairs.append((images[0][r, c], images[1][i, j]))
+    return np.array(pairs)
+
+
+def each_lag(images, masks, least=6):
+    """(index of the scores, pairs) of every lag at which enough pixels meet."""
+    (height, width), (rows, columns) = images[0].shape, images[1].shape
+    for i in range(height + rows - 1):
+        for j in range(width + columns - 1):
+            pairs = overlap_of(images, masks, i - height + 1, j - width + 1)
+            if len(pairs) >= least:
+                yield (i, j), pairs
+
+
+def drawn(generator, sides, levels):
+    """Two images of whole levels, each of which occurs, and masks with holes."""
+    draw = np.random.default_rng(generator.initial_seed())
+    images, masks = [], []
+    for height, width in (sides[:2], sides[2:]):
+        image = draw.integers(0, levels, (height, width))
+        image.flat[:levels] = draw.permutation(levels)
+        mask = draw.random((height, width)) < 0.8
+        mask.flat[:levels] = True
+        images.append(image.astype(float))
+        masks.append(mask)
+    return images, masks
+
+
+def entropy(counts):
+    p = counts[counts > 0] / counts.sum()
+    return -(p * np.log(p)).sum()
+
+
+def naive_information(pairs, levels, normalised):
+    joint = np.histogram2d(*pairs.T, bins=np.arange(levels + 1) - 0.5)[0]
+    apart = entropy(joint.sum(0)) + entropy(joint.sum(1))
+    return apart / max(entropy(joint), 1e-6) if normalised else apart - entropy(joint)
+
+
+@given(seeds(), SIDES, st.integers(2, 8), st.booleans())
+@settings(max_examples=10)
+def test_mutual_information_of_all_lags_equals_the_histogram_of_a_double_loop(
+    generator, sides, levels, normalised
+):
+    images, masks = drawn(generator, sides, levels)
+    scores = scores_of_all_lags(information.mutual(levels, normalised=normalised), images, masks)
+    wrong = 0.0
+    for at, pairs in each_lag(images, masks):
+        naive = naive_information(pairs, levels, normalised)
+        assert abs(scores[at] - naive) < 1e-8
+        shuffled = np.stack([pairs[:, 0], np.roll(pairs[:, 1], 1)], axis=1)
+        wrong = max(wrong, abs(scores[at] - naive_information(shuffled, levels, normalised)))
+    assert wrong > 1e-3
+
+
+def naive_squared_loss(pairs):
+    """Half the sum of squared canonical correlations of cosines of the ranks, with the ridge."""
+    f, m = (np.cos(np.outer(values, math.pi * np.arange(1, 4))) for values in pairs.T)
+    both = np.cov(np.hstack([f, m]).T, bias=True)
+    own = [both[part, part] + 1e-3 * np.eye(3) for part in (slice(0, 3), slice(3, 6))]
+    cross = both[:3, 3:]
+    return np.trace(np.linalg.inv(own[0]) @ cross @ np.linalg.inv(own[1]) @ cross.T) / 2
+
+
+@given(seeds(), SIDES)
+@settings(max_examples=10)
+def test_squared_loss_of_all_lags_equals_canonical_correlations_of_a_double_loop(generator, sides):
+    draw = np.random.default_rng(generator.initial_seed())
+    images = [draw.normal(size=side) for side in (sides[:2], sides[2:])]
+    masks = [draw.random(image.shape) < 0.8 for image in images]
+    measure = information.squared_loss()
+    scores = scores_of_all_lags(measure, images, masks)
+    ranks = [
+        view(measure, image[None], mask).content[0].numpy()
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    for at, pairs in each_lag(ranks, masks, least=10):
+        assert abs(scores[at] - naive_squared_loss(pairs)) < 1e-8
+
+
+@given(seeds(), SIDES, st.integers(3, 8))
+@settings(max_examples=10)
+def test_it_does_not_matter_which_level_stands_for_which(generator, sides, levels):
+    images, masks = drawn(generator, sides, levels)
+    names = np.random.default_rng(generator.initial_seed() + 1).permutation(levels).astype(float)
+    other = [names[images[0].astype(int)] ** 3, images[1]]
+    enough = tuple(np.array([at for at, _ in each_lag(images, masks)]).T)
+    for normalised in (False, True):
+        measure = information.mutual(levels, normalised=normalised)
+        one, two = (scores_of_all_lags(measure, pair, masks) for pair in (images, other))
+        np.testing.assert_allclose(one[enough], two[enough], atol=1e-9)
+    if not np.array_equal(names, np.sort(names)) and not np.array_equal(names, -np.sort(-names)):
+        one, two = (
+            scores_of_all_lags(search.correlation(1), pair, masks) for pair in (images, other)
+        )
+        assert not np.allclose(one[enough], two[enough], atol=1e-3)
+
+
+@given(seeds(), st.sampled_from([np.exp, np.arctan, lambda x: x**3, lambda x: -2 * x]))
+def test_ranks_see_nothing_of_a_monotone_map(generator, monotone):
+    image = torch.randn(1, 9, 11, dtype=torch.float64, generator=generator)
+    inside = torch.ones_like(image)
+    mapped = torch.from_numpy(monotone(image.numpy()))
+    one, two = (information.ranked(x, inside, 8) for x in (image, mapped))
+    falls = float(monotone(1.0)) < float(monotone(0.0))
+    torch.testing.assert_close(7 - one if falls else one, two, atol=1e-9, rtol=0)
+    assert not torch.allclose(one, information.ranked(image.square(), inside, 8), atol=1e-2)
+
+
+# ----------------------------------------------------------------------- planted and found
+
+PAIRS = st.sampled_from([(BRIGHTFIELD, FLUORESCENCE), (FLUORESCENCE, BRIGHTFIELD)])
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@given(PAIRS, numbers, angles, shifts)
+@settings(max_examples=3)
+def test_other_modalities_of_one_scene_are_found(measure, modalities, seed, degrees, shift):
+    fixed, moving, truth = planted(cells, modalities, seed, degrees, shift)
+    found = information.register(fixed, moving, measure=measure)
+    assert corner_error(truth, found.moving_to_fixed, WIDTH) < SUCCESS_FRACTION * WIDTH
+    assert not found.failure
+
+
+def test_where_correlation_is_lost_information_is_not():
+    fixed, moving, truth = planted(vessels, (BRIGHTFIELD, FLUORESCENCE), 4, 140.0, (3, -4))
+    lost = search.register(fixed, moving).moving_to_fixed
+    found = information.register(fixed, moving, measure="squared_loss").moving_to_fixed
+    assert corner_error(truth, found, WIDTH) < SUCCESS_FRACTION * WIDTH
+    assert corner_error(truth, lost, WIDTH) > 5
+
+
+@pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
+def test_monotone_maps_change_nothing(measure):
+    fixed, moving, _ = planted(fibres, (BRIGHTFIELD, BRIGHTFIELD), 2, -50.0, (2, 1))
+    one = information.register(fixed, moving, measure=measure)
+    other = information.register(np.exp(fixed), -(moving**3), measure=measure)
+    assert corner_error(one.moving_to_fixed, other.moving_to_fixed, WIDTH) < 0.02
+    assert abs(one.score - other.score) < 1e-3
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_identical_images_give_the_identity(measure):
+    fixed, _, _ = planted(cells, (FLUORESCENCE, FLUORESCENCE), 3, 0.0, (0, 0))
+    found = information.register(fixed, fixed, measure=measure)
+    assert corner_error(np.eye(3), found.moving_to_fixed, WIDTH) < 0.05
+
+
+def test_swapping_gives_the_inverse_to_a_third_of_a_pixel():
+    fixed, moving, _ = planted(cells, (BRIGHTFIELD, FLUORESCENCE), 8, 100.0, (4, 3))
+    there, back = (
+        information.register(*pair, measure="squared_loss").moving_to_fixed
+        for pair in ((fixed, moving), (moving, fixed))
+    )
+    assert corner_error(np.linalg.inv(there), back, WIDTH) < 0.33
+
+
+def test_masks_exclude_what_they_cover():
+    fixed, moving, truth = planted(cells, (BRIGHTFIELD, FLUORESCENCE), 8, 100.0, (4, 3))
+    mask = np.ones(SIZE, dtype=bool)
+    mask[:24] = False
+    spoiled = np.where(mask, moving, np.random.default_rng(0).normal(size=SIZE))
+    one, other = (
+        information.register(fixed, x, measure="squared_loss", moving_mask=mask).moving_to_fixed
+        for x in (moving, spoiled)
+    )
+    assert corner_error(truth, one, WIDTH) < 1.0
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_the_exhaustive_form_finds_the_same():
+    fixed, moving, _ = planted(cells, (BRIGHTFIELD, FLUORESCENCE), 8, 100.0, (1, 2))
+    pair = fixed[20:68, 20:68], moving[20:68, 20:68]
+    quick, slow = (
+        information.register(*pair, measure="squared_loss", exhaustive=exhaustive)
+        for exhaustive in (False, True)
+    )
+    assert corner_error(quick.moving_to_fixed, slow.moving_to_fixed, 48) < 0.1
+
+
+def test_numbers_of_channels_may_differ_and_their_mean_counts():
+    fixed, moving, _ = planted(cells, (BRIGHTFIELD, FLUORESCENCE), 8, 100.0, (4, 3))
+    colour = np.stack([fixed, 2 * fixed, np.zeros(SIZE)])
+    one, other = (
+        information.register(x, moving, measure="squared_loss").moving_to_fixed
+        for x in (fixed, colour)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+# ---------------------------------------------------------------------------- what is refused
+
+
+def test_bad_input_is_refused_in_one_sentence():
+    image = np.random.default_rng(0).normal(size=(64, 64))
+    bad = [
+        (image, np.full((64, 64), np.nan), {}, "moving: expected finite numbers"),
+        (image, np.ones((64, 64)), {}, "moving: expected an image with content"),
+        (image, image, {"fixed_mask": np.zeros((64, 64), bool)}, "fixed_mask: expected at least"),
+        (image, image, {"levels": 1}, "levels: expected a whole number from 2 to 64, got 1"),
+        (image, image, {"measure": "joint"}, "measure: expected one of mutual, normalised, squ"),
+        (image, image[:8], {}, r"moving: expected height and width of at least 16 pixels, got"),
+        (image, image, {"minimum_overlap": 0}, "minimum_overlap: expected"),
+    ]
+    for fixed, moving, options, message in bad:
+        with pytest.raises(ValueError, match=message):
+            information.register(fixed, moving, **options)
+    with pytest.raises(TypeError, match="fixed: expected a NumPy array of real numbers"):
+        information.register(image * 1j, image)
+
+
+def test_nothing_to_find_is_a_failure_and_no_exception():
+    image = np.random.default_rng(0).normal(size=(64, 64))
+    strip, square = np.zeros((2, 64, 64), dtype=bool)
+    strip[:10], square[:40, :40] = True, True
+    masks = {"fixed_mask": square, "moving_mask": strip}
+    found = information.register(image, image, **masks, minimum_overlap=1.0)
+    assert found.failure.startswith("No content was found in any overlap of at least 1 of")

@@ -1,0 +1,276 @@
+"""The laws of the search: its sums are the naive ones, and planted transforms come back."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import seeds
+
+from equicomir.evaluation.alignment import corner_error
+from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
+from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE, SECOND_HARMONIC
+from equicomir.images.phantoms import render
+from equicomir.images.tissues import cells, fibres, vessels
+from equicomir.registration import search
+from equicomir.registration.measures import (
+    masked_channels,
+    shrunk,
+    sums_at_all_lags,
+    sums_at_points,
+    view,
+)
+from equicomir.registration.refine import climb, coefficients, interpolated
+
+KINDS = st.sampled_from([fibres, cells, vessels])
+MODALITIES = st.sampled_from([SECOND_HARMONIC, BRIGHTFIELD, FLUORESCENCE])
+numbers = st.integers(0, 2**31 - 1)
+angles = st.floats(-180, 180)
+shifts = st.tuples(st.floats(-6, 6), st.floats(-6, 6))
+WIDTH = 72
+SIZE = (WIDTH, WIDTH)
+
+
+def planted(kind, modality, seed, degrees, shift, *, noise=False):
+    """Fixed and moving image of one modality, and the truth; the context is true."""
+    generator = torch.Generator().manual_seed(seed)
+    description = kind(SIZE, generator=generator)
+    truth = rigid(degrees, shift, centre=image_centre(*SIZE))
+    views = [render(description, modality, SIZE, matrix) for matrix in (None, truth)]
+    if noise:
+        views = [modality(image, generator=generator) for image in views]
+    return *(image[0].double().numpy() for image in views), truth
+
+
+def masked_pair(generator, channels, sides):
+    """Two random images with holes, and where they are defined."""
+    draw = np.random.default_rng(generator.initial_seed())
+    images = [draw.normal(size=(channels, *side)) for side in (sides[:2], sides[2:])]
+    masks = [draw.random(image.shape[1:]) < 0.7 for image in images]
+    for mask in masks:
+        mask[:2, :2] = True
+    return images, masks
+
+
+def naive_correlation(fixed, moving, fixed_mask, moving_mask, row, column):
+    """Of the fixed pixel (r, c) with the moving (r + row, c + column), in a naked double loop."""
+    f, m = [], []
+    for r in range(fixed.shape[1]):
+        for c in range(fixed.shape[2]):
+            i, j = r + row, c + column
+            inside = 0 <= i < moving.shape[1] and 0 <= j < moving.shape[2]
+            if inside and fixed_mask[r, c] and moving_mask[i, j]:
+                f.append(fixed[:, r, c])
+                m.append(moving[:, i, j])
+    if len(f) < 3:
+        return None
+    f, m = np.array(f) - np.mean(f, axis=0), np.array(m) - np.mean(m, axis=0)
+    return (f * m).sum() / np.sqrt((f**2).sum() * (m**2).sum())
+
+
+SIDES = st.tuples(*[st.integers(3, 7)] * 4)
+
+
+@given(seeds(), st.integers(1, 3), SIDES)
+def test_scores_of_all_lags_equal_a_double_loop(generator, channels, sides):
+    images, masks = masked_pair(generator, channels, sides)
+    measure = search.correlation(channels)
+    f, m = (view(measure, x, mask) for x, mask in zip(images, masks, strict=True))
+    pad = (sides[0] - 1, sides[1] - 1)  # the lag -pad comes first
+    lags = (sides[0] + sides[2] - 1, sides[1] + sides[3] - 1)
+    canvas = [
+        torch.nn.functional.pad(x, (pad[1], pad[1], pad[0], pad[0])) for x in (m.content, m.mask)
+    ]
+    moving = masked_channels(measure, *canvas)[None]
+    sums = sums_at_all_lags(measure, masked_channels(measure, f.content, f.mask), moving, lags)
+    scores = measure.score(sums)[0]
+    compared, unmasked = 0, 0.0
+    for i in range(lags[0]):
+        for j in range(lags[1]):
+            lag = (i - pad[0], j - pad[1])
+            naive = naive_correlation(*images, *masks, *lag)
+            if naive is not None:
+                assert abs(float(scores[i, j]) - naive) < 1e-8
+                everywhere = [np.ones_like(mask) for mask in masks]
+                wrong = naive_correlation(*images, *everywhere, *lag)
+                compared, unmasked = compared + 1, max(unmasked, abs(wrong - naive))
+    assert compared
+    if not all(mask.all() for mask in masks):
+        assert unmasked > 1e-4  # without the masks it would be another number
+
+
+@given(seeds(), st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))
+def test_both_ways_of_summing_are_one(generator, channels, height, width):
+    images, masks = masked_pair(generator, channels, (height, width, height, width))
+    measure = search.correlation(channels)
+    f, m = (view(measure, x, mask) for x, mask in zip(images, masks, strict=True))
+    fixed, moving = (masked_channels(measure, x.content, x.mask) for x in (f, m))
+    at_lag = sums_at_all_lags(measure, fixed, moving[None], (1, 1))[:, 0, 0, 0]
+    at_points = sums_at_points(measure, fixed.flatten(1)[:, None], moving.flatten(1)[:, None])
+    torch.testing.assert_close(at_lag, at_points, atol=1e-9, rtol=1e-9)
+    shifted = moving.roll(1, 2).flatten(1)[:, None]
+    assert not torch.allclose(at_lag, sums_at_points(measure, fixed.flatten(1)[:, None], shifted))
+
+
+@given(seeds(), st.integers(6, 20), st.integers(6, 20))
+def test_the_spline_is_that_of_scipy_and_its_slope_is_its_slope(generator, height, width):
+    image = torch.randn(2, height, width, dtype=torch.float64, generator=generator)
+    draw = np.random.default_rng(generator.initial_seed())
+    points = draw.random((30, 2)) * (np.array([height, width]) - 1.1)
+    values, slopes = interpolated(coefficients(image), points)
+    for plane, found in zip(image.numpy(), values.numpy(), strict=True):
+        expected = scipy.ndimage.map_coordinates(plane, points.T, order=3, mode="mirror")
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+        linear = scipy.ndimage.map_coordinates(plane, points.T, order=1, mode="mirror")
+        assert np.abs(found - linear).max() > 1e-3
+    for axis, step in enumerate(1e-5 * np.eye(2)):
+        there, _ = interpolated(coefficients(image), points + step)
+        torch.testing.assert_close((there - values) / 1e-5, slopes[..., axis], atol=1e-3, rtol=0)
+
+
+@given(KINDS, MODALITIES, numbers, angles, st.tuples(st.floats(-2, 2), st.floats(-2, 2)))
+@settings(max_examples=8)
+def test_a_climb_is_never_worse_than_its_start(kind, modality, seed, degrees, away):
+    fixed, moving, truth = planted(kind, modality, seed, degrees, (0, 0), noise=True)
+    points = np.argwhere(np.ones((40, 40))) + 16.0
+    seen = torch.from_numpy(fixed[16:56, 16:56].ravel().copy())
+    spline, start = coefficients(torch.from_numpy(moving)[None]), rigid(0, away) @ truth
+
+    def score(x):
+        return torch.corrcoef(torch.stack([x[0, 0], seen]))[0, 1]
+
+    def at(matrix):
+        back = np.linalg.inv(matrix)
+        values, _ = interpolated(spline, points @ back[:2, :2].T + back[:2, 2])
+        return float(score(values[:, None]))
+
+    found, height = climb(score, spline, points, start)
+    assert height >= at(start) - 1e-12
+    assert abs(height - at(found)) < 1e-9
+
+
+# ------------------------------------------------------------------- planted and found again
+
+
+@given(KINDS, MODALITIES, numbers, angles, shifts)
+@settings(max_examples=8)
+def test_planted_transforms_of_phantoms_come_back_to_a_twentieth_of_a_pixel(
+    kind, modality, seed, degrees, shift
+):
+    fixed, moving, truth = planted(kind, modality, seed, degrees, shift)
+    found = search.register(fixed, moving)
+    assert corner_error(truth, found.moving_to_fixed, WIDTH) < 0.05
+    assert not found.failure
+    back = search.register(moving, fixed).moving_to_fixed
+    assert corner_error(np.linalg.inv(found.moving_to_fixed), back, WIDTH) < 0.05
+
+
+@given(KINDS, numbers, angles, shifts)
+@settings(max_examples=4)
+def test_noise_leaves_less_than_a_pixel(kind, seed, degrees, shift):
+    fixed, moving, truth = planted(kind, FLUORESCENCE, seed, degrees, shift, noise=True)
+    found = search.register(fixed, moving).moving_to_fixed
+    assert corner_error(truth, found, WIDTH) < 1.0
+
+
+@given(KINDS, numbers, angles, shifts, st.integers(1, 3))
+@settings(max_examples=4)
+def test_turning_both_images_turns_the_answer(kind, seed, degrees, shift, turns):
+    fixed, moving, _ = planted(kind, BRIGHTFIELD, seed, degrees, shift)
+    straight = search.register(fixed, moving).moving_to_fixed
+    both = [np.rot90(image, turns).copy() for image in (fixed, moving)]
+    turn = rigid(90 * turns, centre=image_centre(*SIZE))
+    found = search.register(*both).moving_to_fixed
+    assert corner_error(turn @ straight @ np.linalg.inv(turn), found, WIDTH) < 0.05
+
+
+@given(KINDS, numbers, angles, shifts, st.booleans(), st.floats(0.8, 1.25))
+@settings(max_examples=4)
+def test_mirrors_and_scales_are_found_where_asked_for(kind, seed, degrees, shift, mirrored, scale):
+    generator = torch.Generator().manual_seed(seed)
+    description = kind((120, 120), generator=generator)
+    whole = render(description, FLUORESCENCE, (160, 160), rigid(0, (-20, -20)))[None].double()
+    corner, centre = rigid(0, (44, 44)), np.array(image_centre(*SIZE))
+    change = np.diag([scale, -scale if mirrored else scale, 1.0])
+    change[:2, 2] = centre - change[:2, :2] @ centre
+    truth = rigid(degrees, shift, centre=image_centre(*SIZE)) @ change
+    fixed, _ = warp_image(whole, corner, size=SIZE)
+    moving, inside = warp_image(whole, corner @ truth, size=SIZE)
+    assert inside.all()
+    pair = fixed[0].numpy(), moving[0].numpy()
+    found = search.register(*pair, scales=(0.75, 1.3), mirrors=True).moving_to_fixed
+    assert corner_error(truth, found, WIDTH) < 0.2
+    if mirrored:  # no rotation does it
+        assert corner_error(truth, search.register(*pair).moving_to_fixed, WIDTH) > 2
+
+
+@given(KINDS, numbers, angles)
+@settings(max_examples=3)
+def test_what_masks_cover_changes_nothing_at_all(kind, seed, degrees):
+    fixed, moving, _ = planted(kind, BRIGHTFIELD, seed, degrees, (0, 0))
+    mask = np.ones(SIZE, dtype=bool)
+    mask[:, 50:] = False
+    noise = np.random.default_rng(seed).normal(size=(9, 9)).repeat(8, 0).repeat(8, 1)
+    spoiled = np.where(mask, moving, 100 * noise)
+    one, other = (search.register(fixed, x, moving_mask=mask) for x in (moving, spoiled))
+    np.testing.assert_allclose(one.moving_to_fixed, other.moving_to_fixed, atol=1e-4)
+    unmasked = search.register(fixed, spoiled).moving_to_fixed
+    assert corner_error(one.moving_to_fixed, unmasked, WIDTH) > 0.5
+
+
+# ------------------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("modality", [SECOND_HARMONIC, BRIGHTFIELD, FLUORESCENCE])
+def test_identical_images_give_the_identity(modality):
+    fixed, _, _ = planted(cells, modality, 3, 0.0, (0, 0), noise=True)
+    found = search.register(fixed, fixed)
+    assert corner_error(np.eye(3), found.moving_to_fixed, WIDTH) < 0.01
+    assert found.score > 0.9999
+
+
+def test_the_score_by_angle_is_highest_at_the_truth():
+    fixed, moving, truth = planted(vessels, BRIGHTFIELD, 1, 77.0, (3, -2))
+    degrees, score = max(search.register(fixed, moving).score_by_angle, key=lambda pair: pair[1])
+    assert abs((degrees - rotation_degrees(truth) + 180) % 360 - 180) < 6
+    assert score > 0.8
+
+
+def test_a_block_of_a_shrunk_image_is_the_mean_of_what_is_inside():
+    image = np.random.default_rng(0).normal(size=(1, 4, 6))
+    mask = np.ones((4, 6), dtype=bool)
+    mask[0, 0], mask[2:, 4:] = False, False
+    measure = search.correlation(1)
+    small = shrunk(measure, view(measure, image, mask), 2)
+    assert small.mask[0].tolist() == [[1, 1, 1], [1, 1, 0]]
+    blocks = small.content[0][small.mask[0] > 0].numpy()
+    expected = [
+        image[0, r : r + 2, c : c + 2][mask[r : r + 2, c : c + 2]].mean()
+        for r, c in ((0, 0), (0, 2), (0, 4), (2, 0), (2, 2))
+    ]
+    assert abs(np.corrcoef(blocks, expected)[0, 1] - 1) < 1e-9
+
+
+def test_nothing_to_find_is_a_failure_and_no_exception():
+    image = np.random.default_rng(0).normal(size=(64, 64))
+    strip, square = np.zeros((2, 64, 64), dtype=bool)
+    strip[:10], square[:40, :40] = True, True
+    found = search.register(image, image, fixed_mask=square, moving_mask=strip, minimum_overlap=1.0)
+    assert found.failure == (
+        "No content was found in any overlap of at least 1 of the smaller mask; "
+        "allow a smaller overlap."
+    )
+    assert not found.trusted
+    assert found.score == -np.inf
+
+
+def test_bad_options_are_named():
+    image = np.random.default_rng(0).normal(size=(32, 32))
+    with pytest.raises(ValueError, match=r"minimum_overlap: expected a value in \(0, 1\], got 2"):
+        search.register(image, image, minimum_overlap=2)
+    for scales in ((0.0, 1.0), (2.0, 1.0), (1.0, 20.0)):
+        with pytest.raises(ValueError, match=r"scales: expected a least and a greatest"):
+            search.register(image, image, scales=scales)
+    with pytest.raises(ValueError, match=r"moving: expected .* at least 16 pixels, got \(32, 12\)"):
+        search.register(image, image[:, :12])
