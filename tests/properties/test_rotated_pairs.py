@@ -11,12 +11,14 @@ from equicomir.encoders.plain import plain
 from equicomir.encoders.steerable import steerable
 from equicomir.filters import disk_mask
 from equicomir.geometry import rotations, warp
-from equicomir.images.patches import draw_patches
+from equicomir.images.patches import Places, draw_patches
 from equicomir.losses.contrastive import info_nce
 from equicomir.losses.hard_negatives import draw_shifts, shifted
 from equicomir.losses.rotated_pairs import equivariance_penalty, turn_back, valid_disk
 
 SIZE = 24
+
+PLACES = [Places(8, (16, 16), 1, torch.tensor([[4, 4], [5, 6]]))]
 
 
 @given(cases())
@@ -55,7 +57,7 @@ def test_to_an_encoder_exact_for_quarter_turns_their_rotated_pairs_say_nothing(
     encoder = steerable(widths=(1, 2), kernel_size=3, group=group, generator=generator).double()
     control = plain(widths=(1, 2), kernel_size=3, generator=generator).double()
     images = properties.representations(case, 1, SIZE) / case.scale
-    draw = draw_patches([torch.zeros(1, 2)], case.batch, 2, turns=4, generator=generator)
+    draw = draw_patches(PLACES, case.batch, 2, turns=4, generator=generator)
     quarters = draw.degrees.double()
     quarters[0, 0] = 90.0
     still = torch.zeros_like(quarters)
@@ -73,11 +75,11 @@ def test_to_an_encoder_exact_for_quarter_turns_their_rotated_pairs_say_nothing(
 
 @given(st.sampled_from([1, 4, 8, 16]), seeds())
 def test_angles_are_those_of_the_group_that_is_asked_for(turns, generator):
-    draw = draw_patches([torch.zeros(5, 2)], 64, 2, turns=turns, generator=generator)
+    draw = draw_patches(PLACES, 64, 2, turns=turns, generator=generator)
     steps = draw.degrees / (360 / turns)
     torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
     assert len(steps.round().unique()) == turns
-    free = draw_patches([torch.zeros(5, 2)], 64, 2, generator=generator).degrees
+    free = draw_patches(PLACES, 64, 2, generator=generator).degrees
     assert len(free.unique()) > 100
 
 

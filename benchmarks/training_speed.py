@@ -1,0 +1,209 @@
+"""How fast encoders train, where a step's time goes, and how soon they register.
+
+    python benchmarks/training_speed.py [--device cpu] [--steps 20] [--channels 16]
+    python benchmarks/training_speed.py --set DATA/brain_mri --modalities T1 T2 --minutes 5
+
+The first form prints, in one run and in turn (a machine that drifts slows all of them), pairs a
+second of every encoder at about the same number of channels, where the time of a step goes, and
+the memory it takes. The second trains each of them for so many minutes on the training part, asks
+every so often how many pairs of the validation part it registers (that time does not count), and
+prints the success after each share of the minutes; ``--out`` writes the curves as JSON lines. Both
+run on a GPU with ``--device cuda``.
+"""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+
+from equicomir.evaluation.displacements import draw_pairs
+from equicomir.evaluation.validation import registration_score
+from equicomir.images.batches import Batches
+from equicomir.images.pairs import Scene
+from equicomir.images.patches import patch_places
+from equicomir.images.sources import embedded, read_parts
+from equicomir.losses.rotated_pairs import turn_back
+from equicomir.representations import EncoderSettings, Representations
+from equicomir.training.loop import train
+from equicomir.training.settings import TrainingSettings
+from equicomir.training.start import new_model, objective
+
+PARTS = ("cut patches", "encode", "turn back, loss", "backward", "optimiser")
+
+
+def encoders(channels: int) -> dict[str, EncoderSettings]:
+    """Every family, with about so many channels at full resolution."""
+    made = {
+        group: EncoderSettings(group=group, widths=_widths(channels, size))
+        for group, size in (("C4", 4), ("C8", 8), ("SO(2)", 7))
+    }
+    plain = EncoderSettings(family="plain", group="C8", widths=_widths(channels, 8))
+    return {**made, "plain": plain, "tiramisu": EncoderSettings(family="tiramisu")}
+
+
+def _widths(channels: int, field_size: int) -> tuple[int, ...]:
+    first = max(1, round(channels / field_size))
+    return first, 2 * first, 4 * first
+
+
+class Steps:
+    """Training steps of one encoder, part by part."""
+
+    def __init__(
+        self, scenes: list[Scene], encoder: EncoderSettings, settings: TrainingSettings, device: str
+    ) -> None:
+        self.device, self.settings = torch.device(device), settings
+        self.model = new_model(scenes, encoder, settings).to(device)
+        places = patch_places(scenes, settings.patch_size)
+        self.batches = Batches(scenes, self.model.scalings, places, settings.batch, 0)
+        self.loss = objective(settings)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.seconds: list[list[float]] = []
+
+    def now(self) -> float:
+        """The time, once the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def step(self, number: int) -> None:
+        """One step; notes how long each part took."""
+        at = [self.now()]
+        draw, patches = self.batches[number]
+        patches = [x.to(self.device) for x in patches]
+        at.append(self.now())
+        seen = self.model(patches)
+        at.append(self.now())
+        loss = self.loss(turn_back(seen, draw.degrees.to(self.device)))
+        at.append(self.now())
+        self.optimiser.zero_grad()
+        loss.backward()
+        at.append(self.now())
+        self.optimiser.step()
+        at.append(self.now())
+        self.seconds.append([b - a for a, b in pairwise(at)])
+
+
+def speed(console: Console, scenes: list[Scene], chosen: argparse.Namespace) -> None:
+    """Print the table of speeds."""
+    settings = TrainingSettings(patch_size=chosen.patch_size)
+    runs: dict[str, Steps] = {}
+    for name, encoder in encoders(chosen.channels).items():
+        # CoMIR's network takes multiples of 64 only.
+        size = 64 if name == "tiramisu" else chosen.patch_size
+        fitting = replace(settings, patch_size=size)
+        runs[name] = Steps(scenes, encoder, fitting, chosen.device)
+    for number in range(chosen.steps + 2):
+        for run in runs.values():
+            run.step(number)
+    threads = torch.get_num_threads()
+    table = Table(
+        title=f"Batch {settings.batch}, two modalities, {chosen.device}, {threads} threads"
+    )
+    for heading in ("encoder", "weights", "px", "pairs/s", "ratio", *PARTS):
+        table.add_column(heading, justify="left" if heading == "encoder" else "right")
+    medians = {n: np.median(np.array(r.seconds[2:]), axis=0) for n, r in runs.items()}
+    plain = settings.batch / medians["plain"].sum()
+    for name, run in runs.items():
+        parts = medians[name]
+        rate = settings.batch / parts.sum()
+        weights = sum(p.numel() for p in run.model.parameters())
+        shares = [f"{100 * part / parts.sum():.0f} %" for part in parts]
+        size = run.settings.patch_size
+        table.add_row(name, str(weights), str(size), f"{rate:.1f}", f"{rate / plain:.2f}", *shares)
+    console.print(table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    console.print(f"Peak memory of the process, all encoders together: {peak:.0f} MiB")
+    if chosen.device == "cuda":
+        console.print(f"of the GPU: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
+
+
+def curve(
+    parts: Any, encoder: EncoderSettings, settings: TrainingSettings, width: int, device: str
+) -> list[tuple[float, float]]:
+    """(minutes of training, success on the validation part), time for validating left out."""
+    first, second = parts.modalities
+    generator = np.random.default_rng(width)
+    pairs = draw_pairs(
+        parts.validation, (first, second), width, 25, levels=["any"], generator=generator
+    )
+    begun, asked, points = time.perf_counter(), [0.0], list[tuple[float, float]]()
+
+    def validate(model: Representations) -> float:
+        before = time.perf_counter()
+        model = model.to("cpu")
+        success, score = registration_score(model.encode, pairs, parts.validation)
+        model.to(device)
+        points.append(((before - begun - asked[0]) / 60, success))
+        asked[0] += time.perf_counter() - before
+        return score
+
+    fabric = Fabric(accelerator="gpu" if device == "cuda" else "cpu", devices=1)
+    train(parts.train, encoder, settings, validate=validate, fabric=fabric)
+    return points
+
+
+def curves(console: Console, parts: Any, chosen: argparse.Namespace) -> None:
+    """Train each, print success against minutes."""
+    settings = TrainingSettings(
+        minutes=chosen.minutes,
+        steps=None,
+        patch_size=chosen.patch_size,
+        validations=chosen.validations,
+        seed=chosen.seed,
+    )
+    table = Table(title=f"Success at {chosen.width} px, validation, 50 pairs at level any")
+    table.add_column("encoder")
+    for i in range(chosen.validations):
+        minutes = chosen.minutes * (i + 1) / chosen.validations
+        table.add_column(f"{minutes:.1f} min", justify="right")
+    for name, encoder in encoders(chosen.channels).items():
+        if name not in chosen.encoders:
+            continue
+        size = 64 if name == "tiramisu" else chosen.patch_size
+        turns = 4 if name in ("plain", "tiramisu") else None  # CoMIR's own constraint
+        fitting = replace(settings, patch_size=size, turns=turns)
+        points = curve(parts, encoder, fitting, chosen.width, chosen.device)
+        table.add_row(name, *(f"{100 * success:.0f} %" for _, success in points))
+        if chosen.out:
+            line = {"encoder": name, "set": parts.name, "width": chosen.width, "curve": points}
+            chosen.out.parent.mkdir(parents=True, exist_ok=True)
+            with chosen.out.open("a") as file:
+                file.write(json.dumps({**line, "seed": chosen.seed}) + "\n")
+    console.print(table)
+
+
+def main() -> None:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--steps", type=int, default=20, help="timed, each encoder")
+    parser.add_argument("--channels", type=int, default=16, help="at full resolution, about")
+    parser.add_argument("--patch-size", type=int, default=96)
+    parser.add_argument("--set", type=Path)
+    parser.add_argument("--modalities", nargs=2)
+    parser.add_argument("--minutes", type=float, help="train for so long, each encoder")
+    parser.add_argument("--width", type=int, default=64, help="of the pairs to register, px")
+    parser.add_argument("--validations", type=int, default=6)
+    parser.add_argument("--encoders", nargs="+", default=list(encoders(16)))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    parts = read_parts(chosen.set, chosen.modalities) if chosen.set else embedded()
+    work: Callable[..., None] = speed if chosen.minutes is None else curves
+    work(Console(width=120), parts.train if work is speed else parts, chosen)
+
+
+if __name__ == "__main__":
+    main()
