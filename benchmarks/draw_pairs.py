@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from equicomir.evaluation.displacements import TestPair, draw_pairs, write_pairs
+from equicomir.images.listing import list_folders
 from equicomir.images.pairs import Scene, read_scenes
 from equicomir.images.sources import embedded
 
@@ -24,7 +25,10 @@ SETS = {
     "motor_neurons": (("phase_contrast", "nfh"), {256: 0.0, 192: 0.0, 128: 0.0}),
     # Below 128 px at least 90 % tissue; above, half: a patch of background has no answer.
     "brain_mri": (("T1", "T2"), {128: 0.5, 96: 0.9, 64: 0.9}),
+    "fly_cells": (("channel_d", "channel_r"), {256: 0.0, 128: 0.0}),
+    "tissue_core": (("bright_field", "second_harmonic"), {256: 0.0, 128: 0.0}),
 }
+MASKS = {"tissue_core": "valid"}  # name of the folder
 EMBEDDED_WIDTH = 96
 
 
@@ -53,7 +57,9 @@ def main(data: Path | None) -> None:
     )
     for name, (modalities, widths) in SETS.items() if data else ():
         assert data is not None
-        scenes = read_scenes([data / name / "test" / modality for modality in modalities])
+        test = data / name / "test"
+        masks = test / MASKS[name] if name in MASKS else None
+        scenes = read_scenes(list_folders([test / m for m in modalities], masks=masks))
         for width, least_content in widths.items():
             pairs = draw(scenes, modalities, width, least_content)
             write_pairs(list_path(name, modalities, width), pairs)

@@ -3,12 +3,15 @@
     python benchmarks/registration_speed.py [--size 320] [--repeats 5]
 
 prints the median seconds a pair of every method in one run, in turn (this way a machine that
-drifts slows all of them), as a ratio to the learned one too. Speed does not depend on what the
-weights have learned, so the encoders are untrained.
+drifts slows all of them), as a ratio to the first one too, and the peak of memory. Speed does not
+depend on what the weights have learned, so the encoders are untrained.
 """
 
 import argparse
+import resource
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import skimage
@@ -18,7 +21,7 @@ from rich.table import Table
 
 from equicomir.geometry import image_centre, rigid, warp_image
 from equicomir.images.intensities import Scaling
-from equicomir.registration import elastix, features, search
+from equicomir.registration import distance, elastix, features, information, search
 from equicomir.representations import Representations
 from equicomir.shapes import Array
 
@@ -26,7 +29,11 @@ from equicomir.shapes import Array
 def pair(size: int, generator: np.random.Generator) -> tuple[Array, Array]:
     """A patch of a photograph and the same turned by any angle, with real context."""
     whole = torch.from_numpy(skimage.data.retina().mean(axis=2))[None, None]
-    corner = rigid(0, (600 - size // 2, 600 - size // 2))
+    room = 1400 / (1.7 * size)  # so that any turn of a large patch stays inside
+    if room < 1:
+        whole = torch.nn.functional.interpolate(whole, scale_factor=1 / room, mode="bicubic")
+    start = (whole.shape[-1] - size) // 2
+    corner = rigid(0, (start, start))
     shift = generator.uniform(-0.09, 0.09, 2) * size
     turn = rigid(
         generator.uniform(-180, 180), (shift[0], shift[1]), centre=image_centre(size, size)
@@ -41,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=320, help="height and width, px")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--methods", nargs="+", help="words of their names; all if not said")
     chosen = parser.parse_args()
     scaling = Scaling((0.0,), (255.0,))
     model = Representations(
@@ -55,32 +63,42 @@ def main() -> None:
     def learned(fixed: Array, moving: Array) -> object:
         return search.register(*encode(fixed, moving))
 
-    methods = {
+    methods: dict[str, Callable[[Array, Array], object]] = {
         "representations and search": learned,
         "of which: both representations": encode,
+        "of which: search": search.register,
+        "mutual information, all displacements": information.register,
+        "squared-loss information": partial(information.register, measure="squared_loss"),
+        "Alpha-AMD, 96 starts": distance.register,
         "SIFT": features.register,
         "mutual information, elastix, 12 starts": elastix.register,
     }
+    if chosen.methods:
+        methods = {n: m for n, m in methods.items() if any(word in n for word in chosen.methods)}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
+    cores: dict[str, list[float]] = {name: [] for name in methods}
     generator = np.random.default_rng(0)
     for repeat in range(chosen.repeats + 1):
         fixed, moving = pair(chosen.size, generator)
         for name, method in methods.items():
-            begun = time.perf_counter()
+            begun, core = time.perf_counter(), time.process_time()
             method(fixed, moving)
             if repeat:  # the first builds caches
                 seconds[name].append(time.perf_counter() - begun)
+                cores[name].append(time.process_time() - core)
     table = Table(
         title=f"One pair of {chosen.size} x {chosen.size}, {torch.get_num_threads()} threads"
     )
-    for heading in ("method", "median s", "least", "most", "ratio"):
+    for heading in ("method", "median s", "least", "most", "ratio", "processor s"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    reference = np.median(seconds["representations and search"])
+    reference = np.median(next(iter(seconds.values())))
     for name, took in seconds.items():
         median = np.median(took)
-        numbers = (median, min(took), max(took), median / reference)
+        numbers = (median, min(took), max(took), median / reference, np.median(cores[name]))
         table.add_row(name, *(f"{number:.2f}" for number in numbers))
-    Console(width=100).print(table)
+    Console(width=110).print(table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"Peak memory of the process: {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

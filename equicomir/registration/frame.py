@@ -82,7 +82,8 @@ def search(
     _check_options(fixed, moving, minimum_overlap, scales)
     factor = 1 if exhaustive else _coarsest_factor(measure, fixed, moving)
     level = _level(measure, fixed, moving, factor)
-    starts = all_starts(measure, level.fixed, level.moving, minimum_overlap, scales, mirrors)
+    quick = measure if exhaustive else measure.quick or measure
+    starts = all_starts(quick, level.fixed, level.moving, minimum_overlap, scales, mirrors)
     score_by_angle: dict[float, float] = {}
     for start in starts:
         least = score_by_angle.get(start.degrees, -math.inf)

@@ -37,6 +37,8 @@ class Measure:
         coarsest_side: the shorter side at the coarsest scale is at least this, in pixels.
         kept_energy: at the coarsest scale an image still has this fraction of its variance, in
             [0, 1).
+        quick: a cheaper measure of the same contents, by which the starts are chosen; itself if
+            None.
     """
 
     content: Callable[[Tensor, Tensor], Tensor]
@@ -45,6 +47,7 @@ class Measure:
     score: Callable[[Tensor], Tensor]
     coarsest_side: int = 32
     kept_energy: float = 0.0
+    quick: "Measure | None" = None
 
 
 @dataclass(frozen=True)
