@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equicomir.geometry import image_centre, rigid, warp
+from equicomir.geometry import image_centre, inverse, rigid, warp
 from equicomir.registration.measures import Measure, View, masked_channels, sums_at_all_lags
 from equicomir.shapes import Matrix
 
-_AT_ONCE = 2**24  # numbers in a batch of sums: bounds the memory
+_AT_ONCE = 2**21  # numbers in a batch of sums: more than a processor's own memory is slower
 _STEP_PIXELS = 2.0  # by which the rim moves from one angle, or one scale, to the next
 _APART = 1.5  # steps between two distinct starts
 
@@ -64,8 +64,15 @@ def all_starts(
         least = minimum_overlap * min(float(fixed.mask.sum()), scale**2 * float(moving.mask.sum()))
         margin = _margin(shape, moving_shape, scale, least)
         channels = masked_channels(measure, fixed.content, fixed.mask).float()
-        size = (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1])
-        at_once = max(1, _AT_ONCE // (len(measure.sums) * math.prod(size)))
+        # A square that holds the moving image at every angle, about its own centre.
+        side = math.ceil(scale * math.hypot(*moving_shape)) + 2
+        size = (side, side)
+        corner = (
+            math.floor((shape[0] - side) / 2),
+            math.floor((shape[1] - side) / 2),
+        )
+        padded = math.prod(n + side for n in shape)
+        at_once = max(1, _AT_ONCE // (len(measure.sums) * padded))
         for mirrored in (False, True)[: 1 + mirrors]:
             turns = [
                 (i * 360 / count, _turned(i * 360 / count, scale, mirrored, shape, moving_shape))
@@ -73,12 +80,13 @@ def all_starts(
             ]
             for first in range(0, count, at_once):
                 some = turns[first : first + at_once]
-                canvas = _on_canvas(measure, moving, [x for _, x in some], size, margin)
+                canvas = _on_canvas(measure, moving, [x for _, x in some], size, corner)
                 lags = (2 * margin[0] + 1, 2 * margin[1] + 1)
-                sums = sums_at_all_lags(measure, channels, canvas, lags)
+                origin = (margin[0] + corner[0], margin[1] + corner[1])
+                sums = sums_at_all_lags(measure, channels, canvas, lags, origin)
                 enough = sums[0] >= least - 0.5  # counts, but for rounding
-                scores = torch.full_like(sums[0], -torch.inf)
-                scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
+                scores = measure.score(sums).nan_to_num(nan=-torch.inf)
+                scores = scores.masked_fill_(~enough, -torch.inf)
                 for (degrees, matrix), surface in zip(some, scores, strict=True):
                     row, column = divmod(int(surface.argmax()), surface.shape[1])
                     shift = (margin[0] - row, margin[1] - column)
@@ -123,10 +131,10 @@ def _on_canvas(
     moving: View,
     matrices: list[Matrix],
     size: tuple[int, int],
-    margin: tuple[int, int],
+    corner: tuple[int, int],
 ) -> Tensor:
-    """The channels of the moving image under each matrix, on a canvas that holds every lag."""
-    back = np.linalg.inv(rigid(0, margin) @ np.stack(matrices))
+    """The channels of the moving image under each matrix, on a canvas that begins at a corner."""
+    back = inverse(rigid(0, (-corner[0], -corner[1])) @ np.stack(matrices))
     both = torch.cat([moving.content, moving.mask]).float().expand(len(matrices), -1, -1, -1)
     canvas = warp(both, torch.from_numpy(back), size=size)
     weight = canvas[:, -1:]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from equicomir.geometry import corners, transform_points
+from equicomir.geometry import corners, inverse, transform_points
 from equicomir.registration.alignment import Alignment, not_found
 from equicomir.registration.circle import all_starts, distinct
 from equicomir.registration.measures import (
@@ -33,7 +33,7 @@ _LEAST_SIDE = 16  # pixels
 _LARGEST_PIXELS = 2**17  # of the coarsest scale: of more, all translations take too long
 _STARTS = 10  # that are followed from the coarsest scale
 #: (pixels, the steepest slope at which it ends, steps) of a climb: to compare starts, and the last.
-_QUICK, _LAST = (4096, 3e-3, 5), (65536, 3e-5, 12)
+_QUICK, _LAST = (2048, 3e-3, 5), (65536, 3e-5, 12)
 _WITHIN = 1.0  # pixels from the border of the moving image, so that a climb does not leave it
 _MASK_BORDER = 2  # pixels inside a mask whose spline would see what the mask covers
 _LEAST_POINTS = 32
@@ -193,7 +193,7 @@ def _overlap_points(level: _Level, moving_to_fixed: Matrix, samples: int) -> Poi
     points = np.stack(np.divmod(chosen, width), axis=1)
     inside = level.fixed.mask[0].bool().numpy()[points[:, 0], points[:, 1]]
     points = points[inside].astype(np.float64)
-    seen = transform_points(np.linalg.inv(moving_to_fixed), points)
+    seen = transform_points(inverse(moving_to_fixed), points)
     last = np.array(level.visible.shape) - 1
     within = ((seen >= _WITHIN) & (seen <= last - _WITHIN)).all(1)
     points, nearest = points[within], np.rint(seen[within]).astype(np.int64)
@@ -220,13 +220,13 @@ def _different(
 
 def _at_full(matrix: Matrix, factor: int) -> Matrix:
     """A transform between shrunk images, as one between the images."""
-    grown: Matrix = _growth(factor) @ matrix @ np.linalg.inv(_growth(factor))
+    grown: Matrix = _growth(factor) @ matrix @ inverse(_growth(factor))
     return grown
 
 
 def _at_factor(matrix: Matrix, factor: int) -> Matrix:
     """A transform between the images, as one between shrunk images."""
-    less: Matrix = np.linalg.inv(_growth(factor)) @ matrix @ _growth(factor)
+    less: Matrix = inverse(_growth(factor)) @ matrix @ _growth(factor)
     return less
 
 

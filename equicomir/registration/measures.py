@@ -102,19 +102,24 @@ def masked_channels(measure: Measure, content: Tensor, inside: Tensor) -> Tensor
 
 
 def sums_at_all_lags(
-    measure: Measure, fixed: Tensor, moving: Tensor, lags: tuple[int, int]
+    measure: Measure,
+    fixed: Tensor,
+    moving: Tensor,
+    lags: tuple[int, int],
+    origin: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """The sums that a measure asks for, at every whole-pixel translation at once.
 
     Args:
         measure: of agreement.
         fixed: (channels, height, width), as :func:`masked_channels` makes them.
-        moving: likewise, (batch, channels, height + lags[0] - 1, width + lags[1] - 1).
+        moving: likewise, (batch, channels, rows, columns); zero beyond.
         lags: how many translations along rows and along columns.
+        origin: (row, column) at which the first pixel of ``moving`` lies.
 
     Returns:
         (sums, batch, *lags): at lag (i, j), of products of the fixed pixel (r, c) and the moving
-        pixel (r + i, c + j).
+        one at (r + i, c + j).
 
     Example:
         >>> ones = torch.ones(1, 2, 2)
@@ -128,7 +133,14 @@ def sums_at_all_lags(
         Padfield 2012, doi 10.1109/TIP.2011.2181402, section II; Öfverstedt, Lindblad, Sladoje
         2022, arXiv 2106.14699, section III.
     """
-    size = [int(scipy.fft.next_fast_len(n, real=True)) for n in moving.shape[-2:]]
+    size = [
+        int(scipy.fft.next_fast_len(max(f + m - 1, lag), real=True))
+        for f, m, lag in zip(fixed.shape[-2:], moving.shape[-2:], lags, strict=True)
+    ]
+    # Lags before the first come back from the other end, which the padding has kept free.
+    rows, columns = (
+        (torch.arange(lag) - start) % n for lag, start, n in zip(lags, origin, size, strict=True)
+    )
     f = torch.fft.rfft2(fixed, s=size).conj().resolve_conj()
     m = torch.fft.rfft2(moving, s=size).movedim(1, 0)
     total = moving.new_empty(len(measure.sums), len(moving), *lags)
@@ -136,7 +148,8 @@ def sums_at_all_lags(
         spectrum = f[pairs[0][0]] * m[pairs[0][1]]
         for i, j in pairs[1:]:
             spectrum += f[i] * m[j]
-        total[number] = torch.fft.irfft2(spectrum, s=size)[..., : lags[0], : lags[1]]
+        every = torch.fft.irfft2(spectrum, s=size)
+        total[number] = every.index_select(-2, rows).index_select(-1, columns)
     return total
 
 

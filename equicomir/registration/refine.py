@@ -17,6 +17,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
+from equicomir.geometry import inverse
 from equicomir.shapes import Array, Matrix, Points
 
 _PAD = 2  # pixels around the coefficients that the spline looks at
@@ -100,7 +101,7 @@ class _Motion:
 
     def __init__(self, points: Points, moving_to_fixed: Matrix, free_scale: bool) -> None:
         self.start, self.count = moving_to_fixed, 4 if free_scale else 3
-        self.back = np.linalg.inv(moving_to_fixed)
+        self.back = inverse(moving_to_fixed)
         self.centre = points.mean(0)
         self.points = points - self.centre
         self.radius = max(1.0, float(np.sqrt((self.points**2).sum(1).mean())))
@@ -115,7 +116,8 @@ class _Motion:
     def moving_to_fixed(self, parameters: Array) -> Matrix:
         """The transform that the parameters stand for."""
         motion = np.eye(3)
-        motion[:2, :2] = np.linalg.inv(self._parts(parameters)[0])
+        motion[:2, :2] = self._parts(parameters)[0]
+        motion = inverse(motion)
         motion[:2, 2] = self.centre - motion[:2, :2] @ self.centre + parameters[1:3]
         matrix: Matrix = motion @ self.start
         return matrix
@@ -148,8 +150,8 @@ def _curvature(spline: Tensor, motion: _Motion) -> Array:
     energy = float((values - values.mean(1, keepdim=True)).square().sum())
     curvature = changes @ changes.T / max(energy, 1e-300)
     curvature += 1e-3 * max(float(np.trace(curvature)), 1e-300) * np.eye(motion.count)
-    inverse: Array = np.linalg.inv(curvature)
-    return (inverse + inverse.T) / 2  # symmetric to the last digit, as is asked for
+    first_step: Array = np.linalg.inv(curvature)
+    return (first_step + first_step.T) / 2  # symmetric to the last digit, as is asked for
 
 
 def coefficients(image: Tensor) -> Tensor:
