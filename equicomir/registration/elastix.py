@@ -9,6 +9,7 @@ import math
 import os
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +36,7 @@ from equicomir.shapes import Array, ArrayMask, Matrix
 from equicomir.transforms.linear import check_matrix, compose, invert
 
 _RESOLUTIONS = 3
+_LOADING = threading.Lock()
 _ITERATIONS = 256
 _Images = tuple[Array, Array, ArrayMask | None, ArrayMask | None]
 _Run = Callable[[Matrix], Alignment | str]
@@ -157,7 +159,7 @@ def _stages_or_reason(
 
 def _run(images: _Images, start: Matrix, kind: Kind, measure: Measure, spacing: float) -> Alignment:
     """Run elastix once."""
-    import itk  # a heavy optional dependency, only of this method
+    itk = _loaded()
 
     def image(array: Array) -> Any:
         return itk.image_from_array(np.ascontiguousarray(array.mean(0), dtype=np.float32))
@@ -201,6 +203,18 @@ def _run(images: _Images, start: Matrix, kind: Kind, measure: Measure, spacing: 
     if kind == "bspline":
         return Alignment(start, score, displacement=spline_displacement(added, start, size))
     return Alignment(invert(compose(invert(start), linear_matrix(added))), score)
+
+
+def _loaded() -> Any:
+    """ITK, with what is needed of it: its parts load at their first use, one thread at a time.
+
+    Called from a process that joblib has started, the starts share that process as threads.
+    """
+    with _LOADING:
+        import itk  # a heavy optional dependency, only of this method
+
+        _ = itk.ParameterObject, itk.elastix_registration_method, itk.image_from_array
+        return itk
 
 
 def _reason(log: Path, otherwise: str) -> str:
