@@ -205,6 +205,12 @@ def test_a_scan_tells_what_is_there(folders):
     assert lines[2].startswith("HE: 3 files, PNG uint8, 3 channels, 40 x 30 pixels, values 0 to ")
 
 
+def test_pictures_of_large_sets_are_said_to_be_slow(folders, monkeypatch):
+    assert "unpacked whole" not in scan(list_folders(folders)).lines[-1]
+    monkeypatch.setattr("equicomir.images.scan.IN_MEMORY", 1000)
+    assert "PNG is unpacked whole for every patch" in scan(list_folders(folders)).lines[-1]
+
+
 def test_large_images_are_scanned_by_bands(folders, monkeypatch):
     whole = scan(list_folders(folders))
     monkeypatch.setattr("equicomir.images.scan._AT_ONCE", 200)

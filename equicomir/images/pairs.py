@@ -8,10 +8,9 @@ import numpy as np
 
 from equicomir.images.files import ImageFile, open_image
 from equicomir.images.listing import SceneFiles, list_folders
-from equicomir.images.scan import Scan, scan
+from equicomir.images.scan import IN_MEMORY, Scan, scan
 from equicomir.shapes import Image, Mask
 
-_IN_MEMORY = 2**30  # bytes: sets that are larger as floats stay on disk
 _SAMPLED = 2**22  # pixels of a modality from which its scaling is computed, about
 
 
@@ -102,7 +101,7 @@ def open_scenes(
     Returns:
         One scene a listed one. Where a file leaves pixels undefined, the mask leaves them out.
     """
-    whole = found.float_bytes <= _IN_MEMORY if in_memory is None else in_memory
+    whole = found.float_bytes <= IN_MEMORY if in_memory is None else in_memory
     return [
         _open(scene, whole, undefined=(scene.part, scene.name) in found.undefined)
         for scene in scenes

@@ -11,6 +11,9 @@ from equicomir.images.files import ImageFile, open_image
 from equicomir.images.listing import SceneFiles
 from equicomir.shapes import Image, Mask
 
+#: Sets that take more bytes as floats stay on disk, unless asked otherwise.
+IN_MEMORY = 2**30
+
 _AT_ONCE = 2**24  # values read at once: larger images are scanned by bands of rows
 
 
@@ -225,6 +228,12 @@ def _lines(
         pixel = {file.pixel_size_micrometres for file in files} - {None}
         lines += ["  pixels of {:g} x {:g} micrometres".format(*size or ()) for size in pixel]
         lines += [f"  {note}" for note in sorted({n for file in files for n in file.notes})]
+    whole = {one.file.kind for every in looked.values() for _, one in every} & {"PNG", "JPEG"}
+    if whole and found.float_bytes > IN_MEMORY:
+        lines.append(
+            f"{'/'.join(sorted(whole))} is unpacked whole for every patch of a set this large: "
+            "save it as TIFF, or keep it in memory with in_memory=True"
+        )
     if found.undefined:
         lines.append(f"{len(found.undefined)} with undefined pixels, which are left out")
     return lines
