@@ -1,13 +1,13 @@
 """The training loop, on Lightning Fabric: one process or many, broken off and gone on with."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -51,9 +51,10 @@ def train(
             only its weights are taken.
         folder: gets checkpoints, ``progress.csv`` and at the end the model. A run that was
             broken off there goes on as if it had not been. Nothing is written if None.
-        fabric: where to run: launched, of any number of processes, which share each batch. One
-            process on what Fabric finds if None. (A launcher that spawns takes settings, which
-            are frozen, by ``functools.partial`` alone.)
+        fabric: where to run: launched, of any number of processes, which share each batch. If
+            None, what ``fabric run --devices N script.py`` (with the package click) has set up,
+            else one process, on a GPU where there is one. (A launcher that spawns takes
+            settings, which are frozen, by ``functools.partial`` alone.)
         label: before the progress line.
         quiet: no progress line.
         tensorboard: write for it into the folder too.
@@ -79,20 +80,24 @@ def train(
         )
     with torch.random.fork_rng():
         run = Run(scenes, encoder, settings, loss, initial, folder, fabric)
-        watch_folder = folder if fabric.is_global_zero else None
-        hidden = quiet or not fabric.is_global_zero
-        options: dict[str, Any] = {"label": label, "quiet": hidden}
-        options["tensorboard"] = tensorboard and fabric.is_global_zero
-        with (
-            Watch(watch_folder, len(run.losses), settings.batch, **options) as watch,
-            _interrupts() as interrupted,
-        ):
+        seen = fabric.is_global_zero  # by a person: one process of all
+        watch = Watch(
+            folder if seen else None,
+            len(run.losses),
+            settings.batch,
+            label=label,
+            quiet=quiet or not seen,
+            tensorboard=tensorboard and seen,
+        )
+        with watch, _interrupts() as interrupted:
             run.go(watch, validate, interrupted)
     return run.end()
 
 
 def _own_fabric(precision: str) -> Fabric:
-    """One process; on a GPU where there is one, unless Fabric's own launcher says otherwise."""
+    """One process, on a GPU where there is one; or what ``fabric run`` has set up for a script."""
+    if os.environ.get("LT_CLI_USED"):  # it has started the processes, and knows the options
+        return Fabric()
     fabric = Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
     return fabric

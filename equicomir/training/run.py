@@ -18,7 +18,7 @@ from equicomir.images.batches import Batches, in_order, mixed_seed
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
 from equicomir.images.patches import patch_places
-from equicomir.losses.rotated_pairs import turn_back
+from equicomir.losses.rotated_pairs import turn_back, valid_disk
 from equicomir.provenance import command, commit, machine, versions
 from equicomir.representations import EncoderSettings, Representations, save
 from equicomir.shapes import Stack
@@ -103,7 +103,7 @@ class Run:
         """All steps that are left."""
         first, each, saved = len(self.losses), list[float](), time.monotonic()
         ordered = in_order(self.batches, first, workers=self.settings.workers)
-        mask = getattr(self.loss, "keywords", {}).get("mask")
+        mask = valid_disk(self.settings.patch_size)
         while not self._over():
             begun, step = time.perf_counter(), len(self.losses)
             learning_rate, momentum = self._set_rate(step)
