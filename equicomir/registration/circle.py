@@ -17,6 +17,7 @@ from equicomir.registration.measures import Measure, View, masked_channels, sums
 from equicomir.shapes import Matrix
 
 _AT_ONCE = 2**21  # numbers in a batch of sums: more than a processor's own memory is slower
+_MANY_SUMS = 8
 _STEP_PIXELS = 2.0  # by which the rim moves from one angle, or one scale, to the next
 _APART = 1.5  # steps between two distinct starts
 
@@ -85,8 +86,12 @@ def all_starts(
                 origin = (margin[0] + corner[0], margin[1] + corner[1])
                 sums = sums_at_all_lags(measure, channels, canvas, lags, origin)
                 enough = sums[0] >= least - 0.5  # counts, but for rounding
-                scores = measure.score(sums).nan_to_num(nan=-torch.inf)
-                scores = scores.masked_fill_(~enough, -torch.inf)
+                if len(sums) > _MANY_SUMS:  # then gathering costs less than needless scores
+                    scores = torch.full_like(sums[0], -torch.inf)
+                    scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
+                else:
+                    scores = measure.score(sums).nan_to_num(nan=-torch.inf)
+                    scores = scores.masked_fill_(~enough, -torch.inf)
                 for (degrees, matrix), surface in zip(some, scores, strict=True):
                     row, column = divmod(int(surface.argmax()), surface.shape[1])
                     shift = (margin[0] - row, margin[1] - column)
