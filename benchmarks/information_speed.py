@@ -120,7 +120,8 @@ def measured(method: Method, cases: Iterator[Case], width: int) -> tuple[str, ..
         found = method(fixed, moving, mask)
         walls.append(time.perf_counter() - wall)
         cores.append(time.process_time() - core)
-        errors.append(corner_error(truth, found.moving_to_fixed, width))
+        missed = corner_error(truth, found.moving_to_fixed, width)
+        errors.append(np.inf if found.failure else missed)
     good = [error for error in errors if error <= SUCCESS_FRACTION * width]
     error = f"{np.median(good):.3f}" if good else "-"
     return (

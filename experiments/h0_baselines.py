@@ -32,6 +32,7 @@ from equicomir import gate, properties, report
 from equicomir.evaluation import alignment, displacements, records
 from equicomir.evaluation.alignment import Method, Outcome
 from equicomir.evaluation.displacements import TestPair
+from equicomir.evaluation.validation import register_by
 from equicomir.filters import high_pass, reach
 from equicomir.geometry import rotation_degrees, warp_image
 from equicomir.images.pairs import Scene
@@ -173,18 +174,6 @@ def aligned(
         for modality, image in zip(modalities, (fixed, moving), strict=True)
     ]
     return search.register(encoded[0], encoded[1], moving_mask=mask), encoded
-
-
-def on_representations(
-    model: Representations,
-    fixed: Array,
-    moving: Array,
-    mask: ArrayMask,
-    modalities: tuple[str, str],
-) -> Matrix:
-    """The same, as a method."""
-    found, _ = aligned(model, fixed, moving, mask, modalities)
-    return found.moving_to_fixed
 
 
 def run(method: Method, pairs: Sequence[TestPair], scenes: Sequence[Scene]) -> list[Outcome]:
@@ -358,7 +347,7 @@ def compare(
             (
                 f"search, {family}",
                 "learned",
-                partial(on_representations, done.model),
+                partial(register_by, done.model.encode),
                 some,
             )
             for family, done in reversed(trained.items())
