@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from equicomir.geometry import image_centre, inverse, rigid, warp
-from equicomir.registration.measures import Measure, View, masked_channels, sums_at_all_lags
+from equicomir.registration.measures import Measure, View, masked_channels, sums_at_half_turns
 from equicomir.shapes import Matrix
 
 _AT_ONCE = 2**21  # numbers in a batch of sums: more than a processor's own memory is slower
 _MANY_SUMS = 8
+_ROUGHLY = 0.95  # of the overlap asked for, where it is summed over blocks
 _STEP_PIXELS = 2.0  # by which the rim moves from one angle, or one scale, to the next
 _APART = 1.5  # steps between two distinct starts
 
@@ -65,40 +66,45 @@ def all_starts(
         least = minimum_overlap * min(float(fixed.mask.sum()), scale**2 * float(moving.mask.sum()))
         margin = _margin(shape, moving_shape, scale, least)
         channels = masked_channels(measure, fixed.content, fixed.mask).float()
-        # A square that holds the moving image at every angle, about its own centre.
-        side = math.ceil(scale * math.hypot(*moving_shape)) + 2
-        size = (side, side)
-        corner = (
-            math.floor((shape[0] - side) / 2),
-            math.floor((shape[1] - side) / 2),
-        )
-        padded = math.prod(n + side for n in shape)
+        size, corner = _canvas(shape, moving_shape, scale)
+        lags = (2 * margin[0] + 1, 2 * margin[1] + 1)
+        origin = (margin[0] + corner[0], margin[1] + corner[1])
+        padded = math.prod(n + side for n, side in zip(shape, size, strict=True))
         at_once = max(1, _AT_ONCE // (len(measure.sums) * padded))
+        sums_of = sums_at_half_turns(measure, channels, size, lags, origin)
         for mirrored in (False, True)[: 1 + mirrors]:
             turns = [
                 (i * 360 / count, _turned(i * 360 / count, scale, mirrored, shape, moving_shape))
                 for i in range(count)
             ]
-            for first in range(0, count, at_once):
-                some = turns[first : first + at_once]
-                canvas = _on_canvas(measure, moving, [x for _, x in some], size, corner)
-                lags = (2 * margin[0] + 1, 2 * margin[1] + 1)
-                origin = (margin[0] + corner[0], margin[1] + corner[1])
-                sums = sums_at_all_lags(measure, channels, canvas, lags, origin)
-                enough = sums[0] >= least - 0.5  # counts, but for rounding
-                if len(sums) > _MANY_SUMS:  # then gathering costs less than needless scores
-                    scores = torch.full_like(sums[0], -torch.inf)
-                    scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
-                else:
-                    scores = measure.score(sums).nan_to_num(nan=-torch.inf)
-                    scores = scores.masked_fill_(~enough, -torch.inf)
-                for (degrees, matrix), surface in zip(some, scores, strict=True):
-                    row, column = divmod(int(surface.argmax()), surface.shape[1])
-                    shift = (margin[0] - row, margin[1] - column)
-                    moved = rigid(0, shift) @ matrix
-                    score = float(surface[row, column])
-                    starts.append(Start(degrees, scale, mirrored, moved, score))
+            half = count // 2
+            for first in range(0, half, at_once):
+                upper = turns[first : min(half, first + at_once)]
+                lower = turns[first + half : first + half + len(upper)]
+                canvas = _on_canvas(measure, moving, [x for _, x in upper], size, corner)
+                both = sums_of(canvas)
+                for some, sums in zip((upper, lower), both, strict=True):
+                    scores = _scores(measure, sums, least)
+                    for (degrees, matrix), surface in zip(some, scores, strict=True):
+                        row, column = divmod(int(surface.argmax()), surface.shape[1])
+                        moved = rigid(0, (margin[0] - row, margin[1] - column)) @ matrix
+                        score = float(surface[row, column])
+                        starts.append(Start(degrees, scale, mirrored, moved, score))
+    starts.sort(key=lambda start: (start.scale, start.mirrored, start.degrees))
     return starts
+
+
+def _scores(measure: Measure, sums: Tensor, least: float) -> Tensor:
+    """At each lag; minus infinity where the overlap is too small."""
+    if measure.rough_overlap:
+        least *= _ROUGHLY
+    enough = sums[0] >= least - 0.5  # counts, but for rounding
+    if len(sums) > _MANY_SUMS:  # then gathering costs less than needless scores
+        scores = torch.full_like(sums[0], -torch.inf)
+        scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
+        return scores
+    scores = measure.score(sums).nan_to_num(nan=-torch.inf)
+    return scores.masked_fill_(~enough, -torch.inf)
 
 
 def _margin(
@@ -111,6 +117,27 @@ def _margin(
     return max(1, math.ceil(rows)), max(1, math.ceil(columns))
 
 
+def _canvas(
+    shape: tuple[int, ...], moving_shape: tuple[int, ...], scale: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size and first pixel of a rectangle that holds the moving image at every angle.
+
+    Its middle is the middle of the moving image as :func:`_turned` turns it, so that half a turn
+    of the one is half a turn of the other.
+    """
+    side = math.ceil(scale * math.hypot(*moving_shape)) + 2
+    rows, columns = (side + (side - m) % 2 for m in moving_shape)
+    down, right = _between_centres(shape, moving_shape)
+    corner = (down + (moving_shape[0] - rows) // 2, right + (moving_shape[1] - columns) // 2)
+    return (rows, columns), corner
+
+
+def _between_centres(shape: tuple[int, ...], moving_shape: tuple[int, ...]) -> tuple[int, int]:
+    """A whole number of pixels, so that an image that is not turned is not interpolated."""
+    down, right = (round((f - m) / 2) for f, m in zip(shape, moving_shape, strict=True))
+    return down, right
+
+
 def _turned(
     degrees: float,
     scale: float,
@@ -118,16 +145,12 @@ def _turned(
     shape: tuple[int, ...],
     moving_shape: tuple[int, ...],
 ) -> Matrix:
-    """The moving image mirrored, magnified and turned, centre on (about) the fixed one's centre.
-
-    The shift between the two centres is a whole number of pixels, so that an image that is not
-    turned is not interpolated.
-    """
+    """The moving image mirrored, magnified and turned, centre on (about) the fixed one's centre."""
     centre = image_centre(*moving_shape)
-    shift = [round((f - m) / 2) for f, m in zip(shape, moving_shape, strict=True)]
     magnified = np.diag([scale, -scale if mirrored else scale, 1.0])
     magnified[:2, 2] = np.asarray(centre) - magnified[:2, :2] @ np.asarray(centre)
-    matrix: Matrix = rigid(degrees, (shift[0], shift[1]), centre=centre) @ magnified
+    shift = _between_centres(shape, moving_shape)
+    matrix: Matrix = rigid(degrees, shift, centre=centre) @ magnified
     return matrix
 
 

@@ -32,6 +32,7 @@ from equicomir.shapes import ArrayMask, Matrix, Points
 _LEAST_SIDE = 16  # pixels
 _LARGEST_PIXELS = 2**17  # of the coarsest scale: of more, all translations take too long
 _STARTS = 10  # that are followed from the coarsest scale
+_HOPEFUL = 0.7  # of the best score: those that stay below are followed no further
 #: (pixels, the steepest slope at which it ends, steps) of a climb: to compare starts, and the last.
 _QUICK, _LAST = (2048, 3e-3, 5), (65536, 3e-5, 12)
 _WITHIN = 1.0  # pixels from the border of the moving image, so that a climb does not leave it
@@ -95,7 +96,9 @@ def search(
         # One scale after the other, each with half the starts of the one before.
         count = max(1, len(ends) // 2)
         climbed = [_refined(measure, level, x, free_scale, _QUICK) for x, _ in ends]
-        ends = _different(climbed, moving, count)
+        best = max((score for _, score in climbed), default=-math.inf)
+        hopeful = [end for end in climbed if end[1] >= min(best, _HOPEFUL * best)]
+        ends = _different(hopeful, moving, count)
         if level.factor > 1:
             level = _level(measure, fixed, moving, level.factor // 2)
     ends = [_refined(measure, level, x, free_scale, _LAST) for x, _ in ends]
@@ -198,8 +201,9 @@ def _overlap_points(level: _Level, moving_to_fixed: Matrix, samples: int) -> Poi
     within = ((seen >= _WITHIN) & (seen <= last - _WITHIN)).all(1)
     points, nearest = points[within], np.rint(seen[within]).astype(np.int64)
     visible: ArrayMask = level.visible.numpy()[nearest[:, 0], nearest[:, 1]]
-    chosen_points: Points = points[visible][:samples]
-    return chosen_points
+    kept: Points = points[visible][:samples]
+    in_order: Points = kept[np.lexsort(kept.T[::-1])]  # of the image: memory is read faster so
+    return in_order
 
 
 def _different(

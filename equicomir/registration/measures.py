@@ -21,6 +21,8 @@ from torch import Tensor
 
 from equicomir.shapes import Array, ArrayMask
 
+_LARGE, _BLOCK = 128, 5  # pixels: of such images the overlap may be summed over such blocks
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -39,6 +41,8 @@ class Measure:
             [0, 1).
         quick: a cheaper measure of the same contents, by which the starts are chosen; itself if
             None.
+        rough_overlap: the overlap only decides where there is enough of it and divides by it, so
+            that in large images it may be summed over blocks.
     """
 
     content: Callable[[Tensor, Tensor], Tensor]
@@ -48,6 +52,10 @@ class Measure:
     coarsest_side: int = 32
     kept_energy: float = 0.0
     quick: "Measure | None" = None
+    rough_overlap: bool = False
+
+
+_OVERLAP = Measure(lambda x, _: x, lambda x: x[..., :0, :, :], [[(0, 0)]], lambda sums: sums[0])
 
 
 @dataclass(frozen=True)
@@ -133,24 +141,140 @@ def sums_at_all_lags(
         Padfield 2012, doi 10.1109/TIP.2011.2181402, section II; Öfverstedt, Lindblad, Sladoje
         2022, arXiv 2106.14699, section III.
     """
-    size = [
-        int(scipy.fft.next_fast_len(max(f + m - 1, lag), real=True))
-        for f, m, lag in zip(fixed.shape[-2:], moving.shape[-2:], lags, strict=True)
-    ]
-    # Lags before the first come back from the other end, which the padding has kept free.
+    sides = (moving.shape[-2], moving.shape[-1])
+    size = _fast_size(fixed, sides, lags, origin)
+    spectra = torch.fft.rfft2(moving, s=size).movedim(1, 0)
+    return _sums(measure, _moved_back(fixed, size, origin), spectra, size, lags)
+
+
+def sums_at_half_turns(
+    measure: Measure,
+    fixed: Tensor,
+    sides: tuple[int, int],
+    lags: tuple[int, int],
+    origin: tuple[int, int] = (0, 0),
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The sums of moving images as they are, and turned by half a turn about their middle.
+
+    Args:
+        measure: of agreement.
+        fixed: as in :func:`sums_at_all_lags`, as are the others.
+        sides: height and width of the moving images.
+        lags: likewise.
+        origin: likewise; turned, the first pixel of a moving image lies at the same place.
+
+    Returns:
+        A function from moving images (batch, channels, *sides) to both sums, (sums, batch, *lags)
+        each. The Fourier transforms of the fixed image are taken once for all of them, those of
+        the moving ones once for both.
+
+    Example:
+        >>> plain = Measure(lambda x, _: x, lambda x: x[:0], [[(0, 0)]], lambda sums: sums[0])
+        >>> fixed, moving = torch.rand(1, 4, 4), torch.rand(1, 1, 6, 5)
+        >>> straight, turned = sums_at_half_turns(plain, fixed, (6, 5), (3, 2))(moving)
+        >>> again = sums_at_all_lags(plain, fixed, moving.rot90(2, (2, 3)), (3, 2))
+        >>> torch.allclose(turned, again, atol=1e-5)
+        True
+    """
+    # The moving image turned against the fixed one is the fixed one turned against the moving
+    # one, seen from the other end.
+    of_each = zip(lags, origin, fixed.shape[-2:], sides, strict=True)
+    rows, columns = (lag - 1 - start + f - m for lag, start, f, m in of_each)
+    size = max(_fast_size(fixed, sides, lags, start) for start in (origin, (rows, columns)))
+    straight = _moved_back(fixed, size, origin)
+    behind = _moved_back(fixed.flip(-2, -1), size, (rows, columns))
+    # Blocks may do for the overlap: then the spectra of the masks are not needed.
+    rough = measure.rough_overlap and min(fixed.shape[-2:]) >= _LARGE
+    by_blocks = _rough_overlaps(fixed, sides, lags, origin) if rough else None
+
+    def both(moving: Tensor) -> tuple[Tensor, Tensor]:
+        spectra = torch.fft.rfft2(moving[:, 1:] if rough else moving, s=size).movedim(1, 0)
+        overlaps = by_blocks(moving) if by_blocks else (None, None)
+        one = _sums(measure, straight, spectra, size, lags, overlaps[0])
+        from_behind = None if overlaps[1] is None else overlaps[1].flip(-2, -1)
+        other = _sums(measure, behind, spectra, size, lags, from_behind)
+        return one, other.flip(-2, -1)
+
+    return both
+
+
+def _fast_size(
+    fixed: Tensor, sides: tuple[int, int], lags: tuple[int, int], origin: tuple[int, int]
+) -> tuple[int, int]:
+    """Of Fourier transforms that go round without reaching the lags that are asked for."""
     rows, columns = (
-        (torch.arange(lag) - start) % n for lag, start, n in zip(lags, origin, size, strict=True)
+        int(scipy.fft.next_fast_len(max(f, m, f + lag - 1 - start, m + start, lag), real=True))
+        for f, m, lag, start in zip(fixed.shape[-2:], sides, lags, origin, strict=True)
     )
-    f = torch.fft.rfft2(fixed, s=size).conj().resolve_conj()
-    m = torch.fft.rfft2(moving, s=size).movedim(1, 0)
-    total = moving.new_empty(len(measure.sums), len(moving), *lags)
-    for number, pairs in enumerate(measure.sums):
-        spectrum = f[pairs[0][0]] * m[pairs[0][1]]
+    return rows, columns
+
+
+def _moved_back(fixed: Tensor, size: tuple[int, int], origin: tuple[int, int]) -> Tensor:
+    """The conjugate spectra of the fixed image, so moved that the lags asked for come first."""
+    rows, columns = (n - side for n, side in zip(size, fixed.shape[-2:], strict=True))
+    padded = F.pad(fixed, (0, columns, 0, rows))
+    moved = padded.roll((-origin[0], -origin[1]), dims=(-2, -1))
+    spectra: Tensor = torch.fft.rfft2(moved).conj().resolve_conj()
+    return spectra
+
+
+def _sums(
+    measure: Measure,
+    fixed: Tensor,
+    moving: Tensor,
+    size: tuple[int, int],
+    lags: tuple[int, int],
+    overlap: Tensor | None = None,
+) -> Tensor:
+    """From spectra of (channels, ...) and (channels, batch, ...); without masks, if it is given."""
+    total = fixed.real.new_empty(len(measure.sums), moving.shape[1], *lags)
+    first = 0
+    if overlap is not None:
+        total[0], first = overlap, 1
+    for number, pairs in enumerate(measure.sums[first:], start=first):
+        spectrum = fixed[pairs[0][0]] * moving[pairs[0][1] - first]
         for i, j in pairs[1:]:
-            spectrum += f[i] * m[j]
-        every = torch.fft.irfft2(spectrum, s=size)
-        total[number] = every.index_select(-2, rows).index_select(-1, columns)
+            spectrum += fixed[i] * moving[j - first]
+        total[number] = torch.fft.irfft2(spectrum, s=size)[..., : lags[0], : lags[1]]
     return total
+
+
+def _rough_overlaps(
+    fixed: Tensor, sides: tuple[int, int], lags: tuple[int, int], origin: tuple[int, int]
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """As :func:`sums_at_half_turns`, of masks alone, over blocks and interpolated between lags."""
+    n = _BLOCK
+    # As many blocks as an even margin leaves room for: half a turn of the image is then half a
+    # turn of its blocks, as the width of a block is odd.
+    blocks = [-(-side // n) for side in sides]
+    blocks = [count + (count - side) % 2 for count, side in zip(blocks, sides, strict=True)]
+    rows, columns = ((count * n - side) // 2 for count, side in zip(blocks, sides, strict=True))
+    starts = [(margin - o) // n for margin, o in zip((rows, columns), origin, strict=True)]
+    first = [
+        margin - o - n * start
+        for margin, o, start in zip((rows, columns), origin, starts, strict=True)
+    ]
+    counts = [1 - (1 - lag - f) // n for lag, f in zip(lags, first, strict=True)]
+    height, width = (-side % n for side in fixed.shape[-2:])
+    of_blocks = sums_at_half_turns(
+        _OVERLAP,
+        F.avg_pool2d(F.pad(fixed[:1], (0, width, 0, height)), n) * n * n,
+        (blocks[0], blocks[1]),
+        (counts[0], counts[1]),
+        (-starts[0], -starts[1]),
+    )
+
+    def between(sums: Tensor) -> Tensor:
+        size = [n * (count - 1) + 1 for count in counts]
+        fine: Tensor = F.interpolate(sums, size=size, mode="bilinear", align_corners=True)[0]
+        return fine[:, first[0] : first[0] + lags[0], first[1] : first[1] + lags[1]]
+
+    def both(moving: Tensor) -> tuple[Tensor, Tensor]:
+        means = F.avg_pool2d(F.pad(moving[:, :1], (columns, columns, rows, rows)), n)
+        straight, turned = of_blocks(means)
+        return between(straight), between(turned)
+
+    return both
 
 
 def sums_at_points(measure: Measure, fixed: Tensor, moving: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def _covariance(channels: int) -> Measure:
         quotient: Tensor = sums[1] / (sums[0].clamp(min=1) * channels)
         return quotient
 
-    return Measure(standardised, lambda content: content, sums, score)
+    return Measure(standardised, lambda content: content, sums, score, rough_overlap=True)
 
 
 def standardised(image: Tensor, inside: Tensor) -> Tensor:

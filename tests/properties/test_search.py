@@ -1,5 +1,7 @@
 """The laws of the search: its sums are the naive ones, and planted transforms come back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -18,6 +20,7 @@ from equicomir.registration.measures import (
     masked_channels,
     shrunk,
     sums_at_all_lags,
+    sums_at_half_turns,
     sums_at_points,
     view,
 )
@@ -98,6 +101,46 @@ def test_scores_of_all_lags_equal_a_double_loop(generator, channels, sides):
     assert compared
     if not all(mask.all() for mask in masks):
         assert unmasked > 1e-4  # without the masks it would be another number
+
+
+@given(seeds(), st.integers(1, 2), SIDES, st.tuples(*[st.integers(1, 9)] * 4))
+def test_half_turns_are_those_of_the_turned_images(generator, channels, sides, window):
+    images, masks = masked_pair(generator, channels, sides)
+    measure = search.correlation(channels)
+    f, m = (view(measure, x, mask) for x, mask in zip(images, masks, strict=True))
+    fixed, moving = (masked_channels(measure, x.content, x.mask) for x in (f, m))
+    lags, origin = window[:2], (window[2] - 5, window[3] - 5)
+    of_both = sums_at_half_turns(measure, fixed, sides[2:], lags, origin)
+    straight, turned = of_both(moving[None])
+    by_hand = [
+        sums_at_all_lags(measure, fixed, x[None], lags, origin)
+        for x in (moving, moving.rot90(2, (1, 2)))
+    ]
+    torch.testing.assert_close(straight, by_hand[0], atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(turned, by_hand[1], atol=1e-9, rtol=1e-9)
+    if by_hand[0].abs().max() > 1e-3:
+        assert not torch.allclose(*by_hand)
+
+
+def patchy(height, width, generator):
+    """A mask with holes of some ten pixels, (1, height, width)."""
+    noise = torch.rand(1, height, width, generator=generator)
+    return (torch.nn.functional.avg_pool2d(noise, 9, stride=1, padding=4) > 0.48).float()
+
+
+@given(seeds(), *[st.tuples(*[st.integers(least, 200)] * 2) for least in (128, 90)])
+def test_an_overlap_summed_over_blocks_is_nearly_the_overlap(generator, size, sides):
+    fixed, moving = (patchy(*size, generator) for size in (size, sides))
+    roughly = search.correlation(1).quick
+    fixed, moving = (torch.cat([mask, mask]) for mask in (fixed, moving))
+    sums = [
+        sums_at_half_turns(measure, fixed, moving.shape[1:], (61, 47), (40, 20))(moving[None])
+        for measure in (replace(roughly, rough_overlap=False), roughly)
+    ]
+    least = 0.05 * min(float(fixed[0].sum()), float(moving[0].sum()))
+    for (exact, _), (rough, _) in zip(*sums, strict=True):
+        assert (exact - rough).abs().max() < least
+        assert (exact[..., 10:, :] - rough[..., :-10, :]).abs().max() > least  # two blocks off
 
 
 @given(seeds(), st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))
