@@ -17,7 +17,13 @@ Encode = Callable[[str, Images], Images]
 
 
 def register_by(
-    encode: Encode, fixed: Array, moving: Array, mask: ArrayMask, modalities: tuple[str, str]
+    encode: Encode,
+    fixed: Array,
+    moving: Array,
+    mask: ArrayMask,
+    modalities: tuple[str, str],
+    *,
+    image_filter: Callable[[Images], Images] | None = None,
 ) -> Matrix:
     """Encode two patches and search for the transform between their representations.
 
@@ -27,6 +33,7 @@ def register_by(
         moving: likewise.
         mask: boolean (height, width), true where ``moving`` is defined.
         modalities: of the fixed and of the moving one.
+        image_filter: of both representations, before the search.
 
     Returns:
         The 3 x 3 matrix from moving to fixed.
@@ -34,10 +41,10 @@ def register_by(
     Raises:
         ValueError: the search found nothing, or cannot take what was encoded.
     """
-    encoded = [
-        encode(modality, torch.from_numpy(image).float()[None])[0].double().numpy()
-        for modality, image in zip(modalities, (fixed, moving), strict=True)
-    ]
+    encoded = []
+    for modality, image in zip(modalities, (fixed, moving), strict=True):
+        seen = encode(modality, torch.from_numpy(image).float()[None]).double()
+        encoded.append((seen if image_filter is None else image_filter(seen))[0].numpy())
     found = search.register(encoded[0], encoded[1], moving_mask=mask)
     if found.failure:
         raise ValueError(found.failure)

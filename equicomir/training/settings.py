@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
 from equicomir.training.schedule import Schedule
+
+#: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.
+Similarity = Literal["negative_mse", "gaussian", "negative_l1", "cosine", "correlation", "angular"]
+
+#: Those of :mod:`equicomir.filters`.
+HighPass = Literal["gaussian", "butterworth", "ideal"]
 
 #: What does not change the weights: a run may go on with other values of these.
 INDIFFERENT = ("workers", "checkpoint_seconds", "minutes")
@@ -31,6 +37,10 @@ class TrainingSettings:
         high_pass_cutoff: in cycles per pixel: compare representations without what varies more
             slowly, so that scenes must be told apart by their detail; None compares them as
             they are.
+        high_pass_family: which high-pass, one of :data:`HighPass`.
+        unfiltered: share, in [0, 1], of the loss that compares the representations as they are,
+            beside the one that compares what the high-pass leaves.
+        similarity: of two representations, one of :data:`Similarity`.
         curves: how intensities are scaled, one of :data:`equicomir.images.intensities.Curve` a
             modality, in their order; one alone is for all.
         augmentation: what is varied beside the turns of each image; nothing if None.
@@ -58,6 +68,9 @@ class TrainingSettings:
     temperature: float = 0.5
     turns: int | None = None
     high_pass_cutoff: float | None = 0.05
+    high_pass_family: HighPass = "gaussian"
+    unfiltered: float = 0.0
+    similarity: Similarity = "negative_mse"
     curves: tuple[Curve, ...] = ("linear",)
     augmentation: Augmentation | None = None
     schedule: Schedule = "one_cycle"
@@ -90,11 +103,15 @@ class TrainingSettings:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.average < 1:
             raise ValueError(f"average: expected a decay in [0, 1), got {self.average}.")
+        if not 0 <= self.unfiltered <= 1:
+            raise ValueError(f"unfiltered: expected a share in [0, 1], got {self.unfiltered}.")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: expected a positive norm or None, got {self.clip}.")
         for name, values, known in (
             ("curves", self.curves or ("none",), get_args(Curve)),
             ("schedule", (self.schedule,), get_args(Schedule)),
+            ("high_pass_family", (self.high_pass_family,), get_args(HighPass)),
+            ("similarity", (self.similarity,), get_args(Similarity)),
         ):
             for value in values:
                 if value not in known:

@@ -5,9 +5,15 @@ from functools import partial
 
 import torch
 
-from equicomir.filters import high_pass, reach
+from equicomir.filters import (
+    Filter,
+    butterworth_high_pass,
+    gaussian_high_pass,
+    ideal_high_pass,
+)
 from equicomir.images.intensities import percentile_scaling
 from equicomir.images.pairs import Scene, sample_pixels
+from equicomir.losses import similarity
 from equicomir.losses.contrastive import info_nce
 from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.representations import EncoderSettings, Representations
@@ -18,23 +24,51 @@ from equicomir.training.settings import TrainingSettings
 Loss = Callable[[Stack], torch.Tensor]
 
 
+def filter_of(settings: TrainingSettings) -> Filter | None:
+    """The high-pass before the similarity, if there is one.
+
+    Raises:
+        ValueError: the cut-off is outside its range.
+    """
+    if settings.high_pass_cutoff is None:
+        return None
+    make = {
+        "gaussian": gaussian_high_pass,
+        "butterworth": butterworth_high_pass,
+        "ideal": ideal_high_pass,
+    }
+    return make[settings.high_pass_family](settings.high_pass_cutoff)
+
+
 def objective(settings: TrainingSettings) -> Loss:
     """The loss of a run: from representations in the scene's own frame to a scalar.
 
     It is what training minimises and what the gate checks: InfoNCE in the valid disk, of
-    high-passed representations where the settings say so.
+    high-passed representations where the settings say so, of unfiltered ones, or of both.
 
     Raises:
         ValueError: the patches are too small for the filter.
     """
-    cutoff = settings.high_pass_cutoff
-    border = 0 if cutoff is None else reach(cutoff)
-    return partial(
+    image_filter, share = filter_of(settings), settings.unfiltered
+    whole = partial(
         info_nce,
         temperature=settings.temperature,
-        mask=valid_disk(settings.patch_size, border),
-        image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
+        mask=valid_disk(settings.patch_size),
+        similarity=getattr(similarity, settings.similarity),
     )
+    if image_filter is None or share == 1:
+        return whole
+    detail = partial(
+        whole,
+        mask=valid_disk(settings.patch_size, image_filter.reach),
+        image_filter=image_filter,
+    )
+    return partial(both, detail, whole, share) if share else detail
+
+
+def both(detail: Loss, whole: Loss, share: float, representations: Stack) -> torch.Tensor:
+    """Two losses, of which the second has a share."""
+    return (1 - share) * detail(representations) + share * whole(representations)
 
 
 def new_model(

@@ -1,0 +1,62 @@
+"""Which pairs of a list are independent: the units over which an interval is taken.
+
+A unit is a scene (patient, core, field) where there are enough of them. With fewer, a scene is
+divided, and the result says so: "within this field", "within this patient".
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from equicomir.evaluation.displacements import TestPair
+
+#: From a list of pairs to the unit of each.
+Units = Callable[[Sequence[TestPair]], list[str]]
+
+#: Side of a block, in widths: a patch, turned by any angle and moved as far as any, has its
+#: context within it if the patch lies in its middle.
+BLOCK = 1.6
+#: Neighbouring slices that are one unit.
+RUN = 5
+
+
+def scenes(pairs: Sequence[TestPair]) -> list[str]:
+    """Each scene is a unit.
+
+    Example:
+        >>> pair = TestPair("any", "A", "B", "core", 0, 0, 64, 10.0, 0.0, 0.0)
+        >>> scenes([pair])
+        ['core']
+    """
+    return [pair.scene for pair in pairs]
+
+
+def blocks(pairs: Sequence[TestPair]) -> list[str]:
+    """Square blocks of a large scene: a pair belongs to the one that its patch's middle is in.
+
+    Patches near a border share a little context with their neighbours, which makes blocks a
+    little less independent than scenes are.
+
+    Example:
+        >>> near = TestPair("any", "A", "B", "field", 0, 0, 64, 10.0, 0.0, 0.0)
+        >>> far = TestPair("any", "A", "B", "field", 200, 0, 64, 10.0, 0.0, 0.0)
+        >>> blocks([near, far])
+        ['field 0 0', 'field 2 0']
+    """
+    found = []
+    for pair in pairs:
+        side, middle = BLOCK * pair.width, (pair.width - 1) / 2
+        row, column = (math.floor((at + middle) / side) for at in (pair.row, pair.column))
+        found.append(f"{pair.scene} {row} {column}")
+    return found
+
+
+def runs(pairs: Sequence[TestPair]) -> list[str]:
+    """Runs of :data:`RUN` neighbouring slices of a volume, in the order of their names.
+
+    Example:
+        >>> slices = [TestPair("any", "A", "B", f"z{n}", 0, 0, 64, 1.0, 0.0, 0.0) for n in range(7)]
+        >>> runs(slices)
+        ['run 0', 'run 0', 'run 0', 'run 0', 'run 0', 'run 1', 'run 1']
+    """
+    order = {name: at for at, name in enumerate(sorted({pair.scene for pair in pairs}))}
+    return [f"run {order[pair.scene] // RUN}" for pair in pairs]

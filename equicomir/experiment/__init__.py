@@ -1,0 +1,1 @@
+"""What all experiments share: variants trained over seeds, evaluated on one list, and judged."""

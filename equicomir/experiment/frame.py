@@ -1,0 +1,237 @@
+"""How an experiment is run: in this process, over processes, or on a cluster, and never twice."""
+
+import argparse
+import contextlib
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from equicomir.evaluation.records import Record
+from equicomir.experiment.plan import (
+    EMBEDDED,
+    QUICK,
+    SETS,
+    Budget,
+    DataSet,
+    Experiment,
+    Task,
+    tasks,
+)
+from equicomir.experiment.verdict import Row, judged, row, runs_of, sentence
+from equicomir.experiment.work import Status, run
+from equicomir.gate import GATE_FAILED
+
+_SECONDS_A_STEP, _SECONDS_A_PAIR, _SECONDS_A_GATE = 0.65, 0.35, 8.0  # one core, about
+
+
+def main(experiment: Experiment, lists: Path, argv: Sequence[str] | None = None) -> int:
+    """The command line of an experiment.
+
+    Args:
+        experiment: what is stated.
+        lists: folder of the committed lists of test pairs.
+        argv: the command line; that of the process if None.
+
+    Returns:
+        The exit status: 0; 3 where a gate did not hold.
+    """
+    chosen = _arguments(experiment, argv)
+    console = Console()
+    budget = QUICK if chosen.quick else experiment.full if chosen.full else experiment.default
+    sets = [EMBEDDED]
+    if chosen.data is not None:
+        sets = [one for one in SETS if one.name in chosen.set]
+    planned = tasks(experiment, sets, budget)
+    console.print(f"[bold]{experiment.name}[/]: {experiment.hypothesis}", highlight=False)
+    console.print(f"Refuted if: {experiment.refuted_if}", highlight=False)
+    if chosen.dry_run:
+        _print_plan(console, planned, chosen.jobs)
+        return 0
+    with _backend(chosen):
+        became = _map(console, planned, chosen.data, lists, chosen.out)
+    _print_what_became(console, became)
+    summarise(console, experiment, sets, budget, chosen.out)
+    return GATE_FAILED if became["gate"] else 0
+
+
+def _arguments(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=f"{experiment.name}: {experiment.hypothesis}")
+    names = [one.name for one in SETS]
+    parser.add_argument("--data", type=Path, help="folder of the data sets; the embedded picture")
+    parser.add_argument("--set", nargs="+", choices=names, default=names[:1], metavar="NAME")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="whether everything runs: two minutes")
+    how.add_argument("--full", action="store_true", help="for a cluster")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and what they cost")
+    parser.add_argument("--out", type=Path, default=Path("runs") / experiment.name)
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--backend", default="loky", help="of joblib: loky, sequential or dask")
+    parser.add_argument("--address", help="of the Dask scheduler, such as tcp://host:8786")
+    chosen = parser.parse_args(argv)
+    if chosen.jobs < 1:
+        parser.error(f"--jobs: expected at least 1, got {chosen.jobs}.")
+    if (chosen.backend == "dask") != (chosen.address is not None):
+        parser.error("--address: expected with --backend dask, and only there.")
+    return chosen
+
+
+@contextlib.contextmanager
+def _backend(chosen: argparse.Namespace) -> Iterator[None]:
+    """Where joblib maps the runs."""
+    if chosen.backend != "dask":
+        with joblib.parallel_config(chosen.backend, n_jobs=chosen.jobs):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--backend: dask needs the package distributed, which is not here; install it."
+        ) from None
+    client: contextlib.AbstractContextManager[Any] = Client(chosen.address)  # type: ignore[no-untyped-call]
+    with client, joblib.parallel_config("dask"):
+        yield
+
+
+def _map(
+    console: Console, planned: Sequence[Task], data: Path | None, lists: Path, out: Path
+) -> Counter[Status]:
+    """Run all; how many became what."""
+    data = None if data is None else data.resolve()
+    lists, out = lists.resolve(), out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    became: Counter[Status] = Counter()
+    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    work = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+    with Progress(*columns, console=console) as progress:
+        shown = progress.add_task("runs", total=len(planned))
+        for label, status, seconds in work(
+            joblib.delayed(_in_one_thread)(task, data, lists, out) for task in planned
+        ):
+            became[status] += 1
+            progress.advance(shown)
+            if status != "stood":
+                progress.print(f"  {label}: {status}, {seconds:.0f} s", highlight=False)
+    return became
+
+
+def _in_one_thread(
+    task: Task, data: Path | None, lists: Path, out: Path
+) -> tuple[str, Status, float]:
+    torch.set_num_threads(1)
+    begun = time.perf_counter()
+    status = run(task, data, lists, out)
+    return task.label, status, time.perf_counter() - begun
+
+
+def expected_seconds(task: Task) -> float:
+    """Processor time of a run, roughly: of one core of a laptop."""
+    evaluations = len(task.searches) * len(task.data_set.widths) * len(task.levels) * 2 * task.pairs
+    steps = task.training.steps or 0
+    gate = _SECONDS_A_GATE * task.gate_examples / 12
+    return _SECONDS_A_STEP * steps + _SECONDS_A_PAIR * evaluations + gate
+
+
+def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
+    total = 0.0
+    for task in planned:
+        seconds = expected_seconds(task)
+        total += seconds
+        console.print(f"  {task.label}: {task.training.steps} steps, about {seconds:.0f} s")
+    console.print(
+        f"{len(planned)} runs, about {total / 60:.0f} minutes of one core, "
+        f"{total / 60 / jobs:.0f} with {jobs} processes."
+    )
+
+
+def _print_what_became(console: Console, became: Counter[Status]) -> None:
+    said = {
+        "run": "run now",
+        "stood": "stood in the records",
+        "elsewhere": "being run by another process: come back for them",
+        "gate": "not run, as their gate did not hold: the records say what did not",
+    }
+    for status, words in said.items():
+        if became[status]:  # type: ignore[index]
+            console.print(f"  {became[status]} {words}")  # type: ignore[index]
+
+
+def summarise(
+    console: Console,
+    experiment: Experiment,
+    sets: Sequence[DataSet],
+    budget: Budget,
+    out: Path,
+) -> None:
+    """Print the tables and verdicts that the records support, and write them as Markdown."""
+    runs = runs_of(experiment, sets, budget, out / "records.jsonl")
+    rows = [row(place, of_place) for place, of_place in runs.items()]
+    for name in dict.fromkeys(one.data_set for one in rows):
+        console.print(_table(name, [one for one in rows if one.data_set == name]))
+    verdicts = [sentence(one) for one in judged(experiment, sets, runs)]
+    for line in verdicts:
+        console.print(f"  {line}", highlight=False)
+    (out / "verdict.md").write_text(markdown(experiment, rows, verdicts, runs))
+
+
+_HEADINGS = ("variant", "px", "success", "1 %", "0.5 %", "error px", "turning", "seeds", "s")
+
+
+def _cells(one: Row) -> tuple[str, ...]:
+    return (
+        one.variant,
+        str(one.width),
+        f"{100 * one.success:.0f} %",
+        f"{100 * one.precise[0]:.0f} %",
+        f"{100 * one.precise[1]:.0f} %",
+        "" if math.isnan(one.corner_error) else f"{one.corner_error:.2f}",
+        f"{one.equivariance_error:.3f}",
+        str(one.seeds),
+        f"{one.training_seconds:.0f}",
+    )
+
+
+def _table(name: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=f"{name}: success at 2, 1 and 0.5 % of the width, error under turning")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for one in rows:
+        table.add_row(*_cells(one))
+    return table
+
+
+def markdown(
+    experiment: Experiment,
+    rows: Sequence[Row],
+    verdicts: Sequence[str],
+    runs: dict[tuple[str, int, str], list[Record]],
+) -> str:
+    """The same for a page."""
+    lines = [f"# {experiment.name}", "", experiment.hypothesis, ""]
+    lines += [f"Refuted if: {experiment.refuted_if}", ""]
+    head = ("set", *_HEADINGS)
+    lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines += [f"| {' | '.join((one.data_set, *_cells(one)))} |" for one in rows]
+    lines += ["", *(f"- {line}" for line in verdicts), ""]
+    machines: list[dict[str, Any]] = [r["machine"] for of_place in runs.values() for r in of_place]
+    if machines:
+        lines.append(f"Machine: {machines[-1]}.")
+    return "\n".join(lines) + "\n"
+
+
+def script(experiment: Experiment, lists: Path) -> None:
+    """What a script of an experiment ends with: a user's mistake is one sentence."""
+    try:
+        sys.exit(main(experiment, lists))
+    except (ValueError, OSError) as mistake:
+        sys.exit(f"{experiment.name}: {mistake}")

@@ -1,0 +1,195 @@
+"""What the records of an experiment say: a table a set and width, and the verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equicomir.evaluation import records
+from equicomir.evaluation.displacements import TestPair
+from equicomir.evaluation.records import Record, successes
+from equicomir.evaluation.statistics import Difference, difference
+from equicomir.evaluation.verdicts import Judgement, judge
+from equicomir.experiment.plan import Budget, Comparison, DataSet, Experiment, tasks
+from equicomir.shapes import Array
+
+#: Where the reference succeeds less or more often, neither of two methods can win.
+ROOM = (0.3, 0.8)
+
+_RESULTS = ("corner_error", "seconds", "failure")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant on one set and width.
+
+    Attributes:
+        data_set: its name.
+        width: in pixels.
+        variant: its name.
+        seeds: how many training seeds.
+        pairs: a seed.
+        success: rate at 2 % of the width, over seeds and pairs.
+        precise: likewise at 1 and 0.5 %.
+        corner_error: median of the successes, in pixels; NaN without any.
+        equivariance_error: mean over modalities, angles and seeds.
+        seconds: median of a registration, representations included.
+        training_seconds: mean.
+    """
+
+    data_set: str
+    width: int
+    variant: str
+    seeds: int
+    pairs: int
+    success: float
+    precise: tuple[float, float]
+    corner_error: float
+    equivariance_error: float
+    seconds: float
+    training_seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A comparison on one set, at one width, with what is to be said of it."""
+
+    data_set: DataSet
+    width: int
+    comparison: Comparison
+    found: Difference
+    judgement: Judgement
+    reference: float
+
+
+def runs_of(
+    experiment: Experiment, sets: Sequence[DataSet], budget: Budget, path: Path
+) -> dict[tuple[str, int, str], list[Record]]:
+    """The records that this budget asks for, by set, width and variant, in order of seeds.
+
+    Records of other settings, such as another budget's, are left out; so are the data's
+    fingerprints, of which there is one a file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    stands = {
+        records.run_key({**record["settings"], "data": ""}): record
+        for record in records.done(path).values()
+    }
+    found: dict[tuple[str, int, str], list[Record]] = {}
+    for task in tasks(experiment, sets, budget):
+        for name, cutoff in task.searches:
+            for width in task.data_set.widths:
+                record = stands.get(records.run_key(task.evaluated("", cutoff, width)))
+                if record is not None:
+                    found.setdefault((task.data_set.name, width, name), []).append(record)
+    return found
+
+
+def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
+    """The line of a table for one variant on one set and width."""
+    data_set, width, variant = place
+    errors = np.array(
+        [
+            [
+                np.inf if pair["corner_error"] is None else pair["corner_error"]
+                for pair in run["pairs"]
+            ]
+            for run in runs
+        ]
+    )
+    good = errors[errors <= 0.02 * width]
+    of_turns = [list(run["equivariance_error"].values()) for run in runs]
+    return Row(
+        data_set,
+        width,
+        variant,
+        len(runs),
+        errors.shape[1],
+        float((errors <= 0.02 * width).mean()),
+        (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
+        float(np.median(good)) if good.size else np.nan,
+        float(np.mean(of_turns)),
+        float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
+        float(np.mean([run["training_seconds"] for run in runs])),
+    )
+
+
+def judged(
+    experiment: Experiment,
+    sets: Sequence[DataSet],
+    runs: dict[tuple[str, int, str], list[Record]],
+) -> list[Judged]:
+    """Every comparison on every set, as one family.
+
+    Each is made at the width of the set at which its reference leaves most room: of those where
+    it succeeds in 30 to 80 %, the nearest to 55 %; else the nearest to that of all, and then the
+    comparison is there to be read, and not judged.
+    """
+    planned = []
+    for data_set in sets:
+        for comparison in experiment.comparisons:
+            chosen = _at_best_width(data_set, comparison, runs)
+            if chosen is not None:
+                width, better, than = chosen
+                units = data_set.units_of([_pair(pair) for pair in better[0]["pairs"]])
+                first, second = np.split(successes([*better, *than]), [len(better)])
+                found = difference(
+                    first, second, units, greatest=1.0, generator=np.random.default_rng(0)
+                )
+                planned.append((data_set, width, comparison, found, float(second.mean())))
+    if not planned:
+        return []
+    judgements = judge([p[3] for p in planned], [p[2].by for p in planned])
+    return [
+        Judged(data_set, width, comparison, found, said, reference)
+        for (data_set, width, comparison, found, reference), said in zip(
+            planned, judgements, strict=True
+        )
+    ]
+
+
+def _at_best_width(
+    data_set: DataSet, comparison: Comparison, runs: dict[tuple[str, int, str], list[Record]]
+) -> tuple[int, list[Record], list[Record]] | None:
+    candidates = []
+    for width in data_set.widths:
+        better, than = (
+            runs.get((data_set.name, width, name), [])
+            for name in (comparison.better, comparison.than)
+        )
+        seeds = min(len(better), len(than))
+        if seeds:
+            better, than = better[:seeds], than[:seeds]
+            reference: Array = successes(than)
+            candidates.append((abs(float(reference.mean()) - np.mean(ROOM)), width, better, than))
+    if not candidates:
+        return None
+    _, width, better, than = min(candidates, key=lambda c: c[:2])
+    return width, better, than
+
+
+def _pair(line: dict[str, Any]) -> TestPair:
+    return TestPair(**{k: v for k, v in line.items() if k not in _RESULTS})
+
+
+def sentence(one: Judged) -> str:
+    """The verdict in words, with its interval.
+
+    The interval is simultaneous within the family.
+    """
+    c, found = one.comparison, one.found
+    where = f"{one.data_set.name}, {one.width} px"
+    said = one.judgement.verdict
+    if not ROOM[0] <= one.reference <= ROOM[1]:
+        said = f"inconclusive: {c.than} succeeds in {100 * one.reference:.0f} %, no room to compare"
+    elif one.data_set.within and said in ("supported", "refuted"):
+        said = f"{said} {one.data_set.within}"
+    return (
+        f"{where}: {c.better} over {c.than} by {100 * found.estimate:+.0f} points "
+        f"({100 * one.judgement.low:+.0f} to {100 * one.judgement.high:+.0f}; asked: "
+        f"{100 * c.by:+.0f}), {found.seeds} seeds, {found.units} units: {said}"
+    )

@@ -1,0 +1,222 @@
+"""Experiments: no run twice, none lost, nothing after a failed gate, and verdicts from records."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equicomir import properties
+from equicomir.evaluation import records
+from equicomir.evaluation.alignment import Outcome
+from equicomir.evaluation.displacements import TestPair
+from equicomir.experiment import frame, work
+from equicomir.experiment.plan import (
+    EMBEDDED,
+    Budget,
+    Comparison,
+    DataSet,
+    Experiment,
+    Variant,
+    tasks,
+)
+from equicomir.experiment.verdict import judged, runs_of, sentence
+from equicomir.experiment.work import claims, run
+from equicomir.gate import check
+from equicomir.representations import EncoderSettings
+from equicomir.training.settings import TrainingSettings
+from equicomir.training.start import new_model
+
+LISTS = Path(__file__).parent.parent / "benchmarks" / "pairs"
+SMALL = EncoderSettings(widths=(1, 1))
+FAST = TrainingSettings(patch_size=32, batch=2, high_pass_cutoff=0.2)
+TINY = Budget(seeds=2, steps=2, pairs=1, gate_examples=1)
+TRIED = Experiment(
+    name="tried",
+    hypothesis="that this runs",
+    refuted_if="it does not",
+    variants=(
+        Variant("steerable", SMALL, FAST),
+        Variant("filtered", SMALL, FAST, search_cutoff=0.1),
+        Variant("plain", replace(SMALL, family="plain"), FAST),
+    ),
+    comparisons=(Comparison("steerable", than="plain", by=0.1),),
+    default=TINY,
+    full=TINY,
+)
+
+
+def test_every_variant_is_run_with_its_first_seed_before_any_with_the_second():
+    planned = tasks(TRIED, [EMBEDDED], TINY)
+    assert [task.training.seed for task in planned] == [0, 0, 1, 1]
+    assert planned[0].searches == (("steerable", None), ("filtered", 0.1))  # one training
+    assert {task.training.steps for task in planned} == {2}
+
+
+def test_a_comparison_of_what_is_no_variant_is_refused():
+    with pytest.raises(ValueError, match=r"comparisons: expected one of .*'plane'"):
+        replace(TRIED, comparisons=(Comparison("plane", than="plain", by=0.1),))
+    with pytest.raises(ValueError, match="variants: expected different names"):
+        replace(TRIED, variants=TRIED.variants[:1] * 2)
+
+
+def test_a_run_is_recorded_once_and_then_stands(tmp_path):
+    task = tasks(TRIED, [EMBEDDED], TINY)[0]
+    assert run(task, None, LISTS, tmp_path) == "run"
+    lines = records.read(tmp_path / "records.jsonl")
+    assert [line["variant"] for line in lines] == ["steerable", "filtered"]
+    for line in lines:
+        assert len(line["pairs"]) == 2
+        assert line["gate"]
+        assert all(claim["held"] for claim in line["gate"])
+        assert [len(of) for of in line["equivariance_error"].values()] == [3, 3]
+        assert line["settings"]["training"]["seed"] == 0
+    assert run(task, None, LISTS, tmp_path) == "stood"
+    another = replace(task, training=replace(task.training, seed=1))
+    with records.claim(
+        tmp_path / "records.jsonl", records.run_key(another.learned(lines[0]["settings"]["data"]))
+    ):
+        assert run(another, None, LISTS, tmp_path) == "elsewhere"
+    assert len(records.read(tmp_path / "records.jsonl")) == 2
+
+
+def test_after_a_failed_gate_nothing_is_trained(tmp_path, monkeypatch):
+    def broken(model, settings):
+        return [properties.Property("the sky is green", lambda case: 1.0, 1e-9)]
+
+    monkeypatch.setattr(work, "claims", broken)
+    monkeypatch.setattr(work, "train", lambda *_, **__: pytest.fail("trained"))
+    task = tasks(TRIED, [EMBEDDED], TINY)[0]
+    assert run(task, None, LISTS, tmp_path) == "gate"
+    (line,) = records.read(tmp_path / "records.jsonl")
+    assert line["gate"][0]["name"] == "the sky is green"
+    assert not line["gate"][0]["held"]
+    assert line["pairs"] == []
+    assert "key" not in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"high_pass_cutoff": None},
+        {"unfiltered": 0.3},
+        {"unfiltered": 1.0},
+        {"similarity": "cosine", "temperature": 0.1},
+        {"similarity": "correlation", "unfiltered": 0.5},
+        {"high_pass_family": "butterworth", "patch_size": 64},
+        {"high_pass_family": "ideal", "patch_size": 64},
+    ],
+)
+def test_the_gate_knows_every_loss_and_sees_another_one(change, monkeypatch):
+    settings = replace(FAST, **change)
+    parts = EMBEDDED.read(None)
+    model = new_model(parts.train, SMALL, settings)
+    verdicts = [check(claim, examples=2) for claim in claims(model, settings)]
+    assert all(verdict.held for verdict in verdicts), [v.name for v in verdicts if not v.held]
+    # Trained by another temperature than the settings say, it would be another loss.
+    warmer = replace(settings, temperature=2 * settings.temperature)
+    monkeypatch.setattr(work, "objective", lambda _: work_objective(warmer))
+    broken = [v.name for v in map(check, claims(model, settings)) if not v.held]
+    assert broken == ["loss: equals its naive double loop"]
+
+
+work_objective = work.objective
+
+
+def write(path, variant, task, width, errors, places):
+    """A made-up record of a run."""
+    outcomes = [
+        Outcome(TestPair("any", "A", "B", f"scene{place}", 0, 0, width, 10, 0, 0), error, 0.1)
+        for place, error in zip(places, errors, strict=True)
+    ]
+    records.append(
+        path,
+        outcomes,
+        settings=task.evaluated("data", dict(task.searches)[variant], width),
+        variant=variant,
+        equivariance_error={"A": [0.1], "B": [0.1]},
+        training_seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("better", "than", "says"),
+    [
+        (0.9, 0.5, "supported"),
+        (0.5, 0.55, "refuted"),
+        (0.62, 0.52, "inconclusive"),
+        (1.0, 0.95, "no room to compare"),
+    ],
+)
+def test_verdicts_follow_from_records(tmp_path, better, than, says):
+    data_set = DataSet("made_up", ("A", "B"), (100,), "scenes")
+    budget = Budget(seeds=3, steps=1, pairs=200)
+    draw = np.random.default_rng(0)
+    places = np.repeat(np.arange(40), 5)
+    for task in tasks(TRIED, [data_set], budget):
+        for variant, _ in task.searches:
+            rate = than if variant == "plain" else better
+            errors = np.where(draw.random(200) < rate, 1.0, 50.0)
+            write(tmp_path / "records.jsonl", variant, task, 100, errors, places)
+    runs = runs_of(TRIED, [data_set], budget, tmp_path / "records.jsonl")
+    assert {place[2]: len(of) for place, of in runs.items()} == dict.fromkeys(
+        ("steerable", "filtered", "plain"), 3
+    )
+    (found,) = judged(TRIED, [data_set], runs)
+    assert sentence(found).rpartition(": ")[2].startswith(says) or says in sentence(found)
+    assert found.found.units == 40
+    assert found.found.seeds == 3
+    assert not runs_of(TRIED, [data_set], replace(budget, steps=2), tmp_path / "records.jsonl")
+
+
+def test_the_dry_run_lists_what_it_would_cost_and_runs_nothing(tmp_path, capsys):
+    assert frame.main(TRIED, LISTS, ["--dry-run", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "4 runs" in said
+    assert "seed 1: 2 steps" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_quick_runs_to_the_end_over_processes_and_again_runs_nothing(tmp_path, capsys):
+    told = ["--quick", "--out", str(tmp_path), "--jobs", "2"]
+    assert frame.main(TRIED, LISTS, told) == 0
+    assert "2 run now" in capsys.readouterr().out
+    page = (tmp_path / "verdict.md").read_text()
+    assert page.count("| immunohistochemistry |") == 3
+    assert "steerable over plain" in page
+    assert frame.main(TRIED, LISTS, told) == 0
+    assert "2 stood in the records" in capsys.readouterr().out
+    assert len(records.done(tmp_path / "records.jsonl")) == 3
+
+
+def test_a_cluster_that_loses_a_worker_loses_no_result(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        out = tmp_path / "out"
+
+        def kill_one():
+            """In mid-run: while a worker trains, which the lock of its claim tells."""
+            while not list(out.glob(".records.jsonl.*.lock")):
+                time.sleep(0.05)
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        told = ["--backend", "dask", "--address", cluster.scheduler_address, "--out", str(out)]
+        assert frame.main(TRIED, LISTS, told) == 0
+        killer.join()
+        assert set(client.run(os.getpid).values()) != set(pids.values())  # one is another
+    stands = records.read(out / "records.jsonl")
+    counted = Counter((line["variant"], line["settings"]["training"]["seed"]) for line in stands)
+    names = [variant.name for variant in TRIED.variants]
+    assert counted == {(name, seed): 1 for name in names for seed in (0, 1)}
