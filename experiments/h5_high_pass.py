@@ -15,11 +15,12 @@ Last verdict: see README.md beside this file.
 from pathlib import Path
 
 from equicomir.experiment.frame import script
-from equicomir.experiment.plan import Budget, Comparison, Experiment, Variant
+from equicomir.experiment.plan import Budget, Comparison, Experiment, Registration, Variant
 from equicomir.training.settings import TrainingSettings
 
 PLAIN = TrainingSettings(high_pass_cutoff=None)
 CUT_OFF = 0.05  # cycles per pixel
+FILTERED = Registration(cutoff=CUT_OFF)
 
 EXPERIMENT = Experiment(
     name="h5",
@@ -27,9 +28,9 @@ EXPERIMENT = Experiment(
     refuted_if="success at level any is not higher by 5 points, where the reference leaves room",
     variants=(
         Variant("no filter", training=PLAIN),
-        Variant("registration alone", training=PLAIN, search_cutoff=CUT_OFF),
+        Variant("registration alone", training=PLAIN, registration=FILTERED),
         Variant("training alone", training=TrainingSettings(high_pass_cutoff=CUT_OFF)),
-        Variant("both", training=TrainingSettings(high_pass_cutoff=CUT_OFF), search_cutoff=CUT_OFF),
+        Variant("both", training=TrainingSettings(high_pass_cutoff=CUT_OFF), registration=FILTERED),
         Variant("half", training=TrainingSettings(high_pass_cutoff=CUT_OFF, unfiltered=0.5)),
         Variant("0.025", training=TrainingSettings(high_pass_cutoff=0.025)),
         Variant("0.1", training=TrainingSettings(high_pass_cutoff=0.1)),

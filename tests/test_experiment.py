@@ -22,6 +22,7 @@ from equicomir.experiment.plan import (
     Comparison,
     DataSet,
     Experiment,
+    Registration,
     Variant,
     tasks,
 )
@@ -42,7 +43,7 @@ TRIED = Experiment(
     refuted_if="it does not",
     variants=(
         Variant("steerable", SMALL, FAST),
-        Variant("filtered", SMALL, FAST, search_cutoff=0.1),
+        Variant("filtered", SMALL, FAST, Registration(cutoff=0.1)),
         Variant("plain", replace(SMALL, family="plain"), FAST),
     ),
     comparisons=(Comparison("steerable", than="plain", by=0.1),),
@@ -54,7 +55,10 @@ TRIED = Experiment(
 def test_every_variant_is_run_with_its_first_seed_before_any_with_the_second():
     planned = tasks(TRIED, [EMBEDDED], TINY)
     assert [task.training.seed for task in planned] == [0, 0, 1, 1]
-    assert planned[0].searches == (("steerable", None), ("filtered", 0.1))  # one training
+    assert [name for name, _ in planned[0].registrations] == [
+        "steerable",
+        "filtered",
+    ]  # one training
     assert {task.training.steps for task in planned} == {2}
 
 
@@ -78,11 +82,15 @@ def test_a_run_is_recorded_once_and_then_stands(tmp_path):
         assert line["settings"]["training"]["seed"] == 0
     assert run(task, None, LISTS, tmp_path) == "stood"
     another = replace(task, training=replace(task.training, seed=1))
-    with records.claim(
-        tmp_path / "records.jsonl", records.run_key(another.learned(lines[0]["settings"]["data"]))
-    ):
+    with records.claim(tmp_path / "records.jsonl", claimed_as(another, lines[0])):
         assert run(another, None, LISTS, tmp_path) == "elsewhere"
     assert len(records.read(tmp_path / "records.jsonl")) == 2
+
+
+def claimed_as(task, line):
+    """The lock of a task, from the data of a record."""
+    names = [name for name, _ in task.registrations]
+    return records.run_key({**task.learned(line["settings"]["data"]), "of": names})
 
 
 def test_after_a_failed_gate_nothing_is_trained(tmp_path, monkeypatch):
@@ -137,7 +145,7 @@ def write(path, variant, task, width, errors, places):
     records.append(
         path,
         outcomes,
-        settings=task.evaluated("data", dict(task.searches)[variant], width),
+        settings=task.evaluated("data", dict(task.registrations)[variant], width),
         variant=variant,
         equivariance_error={"A": [0.1], "B": [0.1]},
         training_seconds=1.0,
@@ -159,7 +167,7 @@ def test_verdicts_follow_from_records(tmp_path, better, than, says):
     draw = np.random.default_rng(0)
     places = np.repeat(np.arange(40), 5)
     for task in tasks(TRIED, [data_set], budget):
-        for variant, _ in task.searches:
+        for variant, _ in task.registrations:
             rate = than if variant == "plain" else better
             errors = np.where(draw.random(200) < rate, 1.0, 50.0)
             write(tmp_path / "records.jsonl", variant, task, 100, errors, places)

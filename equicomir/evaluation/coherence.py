@@ -40,8 +40,8 @@ def coherence(
     Spectra are means over segments half a segment apart, under a Hann window, and over the images
     of the batch; a segment that touches what is masked is skipped. Before, the Laplacian of four
     neighbours is taken: a filter of both images changes no coherence, but coarse structure, by
-    far the strongest, would leak through the window. Gain and offset of the whole batch, and any
-    filter that leaves no frequency out, change nothing either.
+    far the strongest, would leak through the window. Gain and offset of the whole batch change
+    nothing either, and filters that are short beside a segment change little.
 
     Coherence of n independent segments is 1/n on average where the truth is 0, identically 1 for
     a single one, and gamma + (1 - gamma)^2 / n where the truth is gamma. It is not corrected: this

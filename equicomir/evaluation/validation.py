@@ -10,6 +10,7 @@ from equicomir.evaluation.alignment import SUCCESS_FRACTION, evaluate
 from equicomir.evaluation.displacements import TestPair
 from equicomir.images.pairs import Scene
 from equicomir.registration import search
+from equicomir.registration.alignment import Alignment
 from equicomir.shapes import Array, ArrayMask, Images, Matrix
 
 #: From a modality's name and images in the instrument's units to their representation.
@@ -24,8 +25,9 @@ def register_by(
     modalities: tuple[str, str],
     *,
     image_filter: Callable[[Images], Images] | None = None,
+    register: Callable[..., Alignment] = search.register,
 ) -> Matrix:
-    """Encode two patches and search for the transform between their representations.
+    """Encode two patches and find the transform between their representations.
 
     Args:
         encode: such as a model's.
@@ -33,19 +35,20 @@ def register_by(
         moving: likewise.
         mask: boolean (height, width), true where ``moving`` is defined.
         modalities: of the fixed and of the moving one.
-        image_filter: of both representations, before the search.
+        image_filter: of both representations, before they are registered.
+        register: of :mod:`equicomir.registration`.
 
     Returns:
         The 3 x 3 matrix from moving to fixed.
 
     Raises:
-        ValueError: the search found nothing, or cannot take what was encoded.
+        ValueError: nothing was found, or it cannot take what was encoded.
     """
     encoded = []
     for modality, image in zip(modalities, (fixed, moving), strict=True):
         seen = encode(modality, torch.from_numpy(image).float()[None]).double()
         encoded.append((seen if image_filter is None else image_filter(seen))[0].numpy())
-    found = search.register(encoded[0], encoded[1], moving_mask=mask)
+    found = register(encoded[0], encoded[1], moving_mask=mask)
     if found.failure:
         raise ValueError(found.failure)
     return found.moving_to_fixed

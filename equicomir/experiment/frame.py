@@ -31,7 +31,16 @@ from equicomir.experiment.verdict import Row, judged, row, runs_of, sentence
 from equicomir.experiment.work import Status, run
 from equicomir.gate import GATE_FAILED
 
-_SECONDS_A_STEP, _SECONDS_A_PAIR, _SECONDS_A_GATE = 0.65, 0.35, 8.0  # one core, about
+_SECONDS_A_STEP, _SECONDS_A_GATE = 0.65, 8.0  # one core, about; as all these
+_SECONDS_A_PAIR = {
+    "search": 0.35,
+    "distance": 1.0,
+    "features": 0.1,
+    "elastix": 8.0,
+    "information": 2.0,
+    "squared_loss": 1.0,
+    "identity": 0.0,
+}
 
 
 def main(experiment: Experiment, lists: Path, argv: Sequence[str] | None = None) -> int:
@@ -136,10 +145,17 @@ def _in_one_thread(
 
 def expected_seconds(task: Task) -> float:
     """Processor time of a run, roughly: of one core of a laptop."""
-    evaluations = len(task.searches) * len(task.data_set.widths) * len(task.levels) * 2 * task.pairs
-    steps = task.training.steps or 0
+    registering = sum(
+        _SECONDS_A_PAIR[registration.method] * min(task.pairs, registration.most_pairs or math.inf)
+        for _, registration in task.registrations
+    )
+    registering *= 2 * len(task.data_set.widths) * len(task.levels)
+    if task.encoder is None:
+        return registering
     gate = _SECONDS_A_GATE * task.gate_examples / 12
-    return _SECONDS_A_STEP * steps + _SECONDS_A_PAIR * evaluations + gate
+    steps = task.training.steps
+    learning = 60 * task.training.minutes if steps is None else _SECONDS_A_STEP * steps
+    return registering + learning + gate
 
 
 def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
@@ -147,7 +163,11 @@ def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
     for task in planned:
         seconds = expected_seconds(task)
         total += seconds
-        console.print(f"  {task.label}: {task.training.steps} steps, about {seconds:.0f} s")
+        steps = task.training.steps
+        learning = f"{task.training.minutes:g} minutes" if steps is None else f"{steps} steps"
+        if task.encoder is None:
+            learning = "nothing learned"
+        console.print(f"  {task.label}: {learning}, about {seconds:.0f} s", highlight=False)
     console.print(
         f"{len(planned)} runs, about {total / 60:.0f} minutes of one core, "
         f"{total / 60 / jobs:.0f} with {jobs} processes."
@@ -195,7 +215,7 @@ def _cells(one: Row) -> tuple[str, ...]:
         f"{100 * one.precise[0]:.0f} %",
         f"{100 * one.precise[1]:.0f} %",
         "" if math.isnan(one.corner_error) else f"{one.corner_error:.2f}",
-        f"{one.equivariance_error:.3f}",
+        "" if math.isnan(one.equivariance_error) else f"{one.equivariance_error:.3f}",
         str(one.seeds),
         f"{one.training_seconds:.0f}",
     )

@@ -73,22 +73,45 @@ SETS = (
 )
 
 
+#: What registers, of :mod:`equicomir.registration`; ``"identity"`` moves nothing.
+Method = Literal[
+    "search", "distance", "features", "elastix", "information", "squared_loss", "identity"
+]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How pairs are registered.
+
+    Attributes:
+        method: which.
+        cutoff: in cycles per pixel: it is given what a high-pass leaves of the images; None gives
+            them as they are.
+        most_pairs: a direction, width and level, for a method that takes long; None for all.
+    """
+
+    method: Method = "search"
+    cutoff: float | None = None
+    most_pairs: int | None = None
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One way to learn representations and to register by them.
+    """One way to learn representations and to register by them; or to register raw images.
 
     Attributes:
         name: for tables.
-        encoder: of each modality.
-        training: of the run; its seed, patch size and steps are the experiment's.
-        search_cutoff: in cycles per pixel: the search is given what a high-pass leaves of the
-            representations; None gives them as they are.
+        encoder: of each modality; None registers the raw images.
+        training: of the run; its seed and steps are the experiment's.
+        registration: of the representations, or of the raw images.
+        equal: ``"pairs"``: as many steps as all; ``"minutes"``: as much time as all.
     """
 
     name: str
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    encoder: EncoderSettings | None = field(default_factory=EncoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    search_cutoff: float | None = None
+    registration: Registration = field(default_factory=Registration)
+    equal: Literal["pairs", "minutes"] = "pairs"
 
 
 @dataclass(frozen=True)
@@ -112,7 +135,8 @@ class Budget:
 
     Attributes:
         seeds: training seeds of each variant.
-        steps: of each training.
+        steps: of each training that is to see as many pairs as the others.
+        minutes: of each training that is to take as much time.
         pairs: test pairs a direction, width and level.
         levels: of displacement.
         gate_examples: cases that the gate draws for each of its claims.
@@ -123,10 +147,11 @@ class Budget:
     pairs: int
     levels: tuple[str, ...] = ("any",)
     gate_examples: int = 12
+    minutes: float = 1.0
 
 
 #: Two minutes on two cores: whether everything runs, and no result.
-QUICK = Budget(seeds=1, steps=4, pairs=2, gate_examples=3)
+QUICK = Budget(seeds=1, steps=4, pairs=2, gate_examples=3, minutes=0.05)
 
 
 @dataclass(frozen=True)
@@ -172,18 +197,18 @@ class Task:
 
     Attributes:
         data_set: on which.
-        encoder: of each modality.
+        encoder: of each modality; None where raw images are registered.
         training: with seed and steps.
-        searches: (name of the variant, its ``search_cutoff``).
+        registrations: (name of the variant, how its pairs are registered).
         pairs: test pairs a direction, width and level.
         levels: of displacement.
         gate_examples: as in :class:`Budget`.
     """
 
     data_set: DataSet
-    encoder: EncoderSettings
+    encoder: EncoderSettings | None
     training: TrainingSettings
-    searches: tuple[tuple[str, float | None], ...]
+    registrations: tuple[tuple[str, Registration], ...]
     pairs: int
     levels: tuple[str, ...]
     gate_examples: int
@@ -191,8 +216,9 @@ class Task:
     @property
     def label(self) -> str:
         """For a person."""
-        names = ", ".join(name for name, _ in self.searches)
-        return f"{self.data_set.name}, {names}, seed {self.training.seed}"
+        names = ", ".join(name for name, _ in self.registrations)
+        seed = "raw images" if self.encoder is None else f"seed {self.training.seed}"
+        return f"{self.data_set.name}, {names}, {seed}"
 
     def learned(self, data: str) -> dict[str, Any]:
         """What defines the training; the data by their fingerprint."""
@@ -200,49 +226,59 @@ class Task:
             "set": self.data_set.name,
             "modalities": self.data_set.modalities,
             "data": data,
-            "encoder": asdict(self.encoder),
-            "training": asdict(self.training),
+            "encoder": None if self.encoder is None else asdict(self.encoder),
+            "training": None if self.encoder is None else asdict(self.training),
         }
 
-    def evaluated(self, data: str, cutoff: float | None, width: int) -> dict[str, Any]:
+    def evaluated(self, data: str, registration: Registration, width: int) -> dict[str, Any]:
         """What defines one of its results."""
-        how = {"search_cutoff": cutoff, "width": width, "levels": self.levels, "pairs": self.pairs}
-        return {**self.learned(data), **how}
+        return {
+            **self.learned(data),
+            "registration": asdict(registration),
+            "width": width,
+            "levels": self.levels,
+            "pairs": self.pairs,
+        }
 
 
 def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> list[Task]:
     """All trainings of an experiment: every variant with its first seed before any other seed.
 
-    Variants that differ in their search alone share a training.
+    Variants that differ in their registration alone share a training; raw images have no seed.
 
     Example:
-        >>> variants = (Variant("as it is"), Variant("filtered", search_cutoff=0.05))
+        >>> smooth = Registration(cutoff=0.05)
+        >>> variants = (Variant("as it is"), Variant("filtered", registration=smooth))
         >>> tried = Experiment("h", "", "", variants, (), QUICK, QUICK)
-        >>> [task.searches for task in tasks(tried, [EMBEDDED], QUICK)]
-        [(('as it is', None), ('filtered', 0.05))]
+        >>> [len(task.registrations) for task in tasks(tried, [EMBEDDED], QUICK)]
+        [2]
     """
     found = []
     for data_set in sets:
         for seed in range(budget.seeds):
-            trainings: dict[
-                tuple[EncoderSettings, TrainingSettings], list[tuple[str, float | None]]
+            shared: dict[
+                tuple[EncoderSettings | None, TrainingSettings], list[tuple[str, Registration]]
             ] = {}
             for variant in experiment.variants:
-                training = replace(
-                    variant.training, seed=seed, steps=budget.steps, curves=data_set.curves
-                )
-                searches = trainings.setdefault((variant.encoder, training), [])
-                searches.append((variant.name, variant.search_cutoff))
+                if variant.encoder is None and seed:
+                    continue
+                training = replace(variant.training, seed=seed, curves=data_set.curves)
+                if variant.equal == "minutes":
+                    training = replace(training, steps=None, minutes=budget.minutes)
+                else:
+                    training = replace(training, steps=budget.steps)
+                of_one = shared.setdefault((variant.encoder, training), [])
+                of_one.append((variant.name, variant.registration))
             found += [
                 Task(
                     data_set,
                     encoder,
                     training,
-                    tuple(searches),
+                    tuple(of_one),
                     budget.pairs,
                     budget.levels,
                     budget.gate_examples,
                 )
-                for (encoder, training), searches in trainings.items()
+                for (encoder, training), of_one in shared.items()
             ]
     return found

@@ -13,7 +13,6 @@ from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import Difference, difference
 from equicomir.evaluation.verdicts import Judgement, judge
 from equicomir.experiment.plan import Budget, Comparison, DataSet, Experiment, tasks
-from equicomir.shapes import Array
 
 #: Where the reference succeeds less or more often, neither of two methods can win.
 ROOM = (0.3, 0.8)
@@ -81,9 +80,9 @@ def runs_of(
     }
     found: dict[tuple[str, int, str], list[Record]] = {}
     for task in tasks(experiment, sets, budget):
-        for name, cutoff in task.searches:
+        for name, registration in task.registrations:
             for width in task.data_set.widths:
-                record = stands.get(records.run_key(task.evaluated("", cutoff, width)))
+                record = stands.get(records.run_key(task.evaluated("", registration, width)))
                 if record is not None:
                     found.setdefault((task.data_set.name, width, name), []).append(record)
     return found
@@ -102,7 +101,7 @@ def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
         ]
     )
     good = errors[errors <= 0.02 * width]
-    of_turns = [list(run["equivariance_error"].values()) for run in runs]
+    of_turns = [list(run.get("equivariance_error", {"raw": [np.nan]}).values()) for run in runs]
     return Row(
         data_set,
         width,
@@ -114,7 +113,7 @@ def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
         float(np.median(good)) if good.size else np.nan,
         float(np.mean(of_turns)),
         float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
-        float(np.mean([run["training_seconds"] for run in runs])),
+        float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
     )
 
 
@@ -137,6 +136,11 @@ def judged(
                 width, better, than = chosen
                 units = data_set.units_of([_pair(pair) for pair in better[0]["pairs"]])
                 first, second = np.split(successes([*better, *than]), [len(better)])
+                # Raw images have no seeds: one run stands against all.
+                first, second = (
+                    x[0] if run["settings"]["encoder"] is None else x
+                    for x, run in ((first, better[0]), (second, than[0]))
+                )
                 found = difference(
                     first, second, units, greatest=1.0, generator=np.random.default_rng(0)
                 )
@@ -161,11 +165,12 @@ def _at_best_width(
             runs.get((data_set.name, width, name), [])
             for name in (comparison.better, comparison.than)
         )
-        seeds = min(len(better), len(than))
-        if seeds:
+        if better and than:
+            raw = any(of[0]["settings"]["encoder"] is None for of in (better, than))
+            seeds = max(len(better), len(than)) if raw else min(len(better), len(than))
             better, than = better[:seeds], than[:seeds]
-            reference: Array = successes(than)
-            candidates.append((abs(float(reference.mean()) - np.mean(ROOM)), width, better, than))
+            reference = float(successes(than).mean())
+            candidates.append((abs(reference - float(np.mean(ROOM))), width, better, than))
     if not candidates:
         return None
     _, width, better, than = min(candidates, key=lambda c: c[:2])

@@ -14,16 +14,19 @@ from torch import Tensor
 from equicomir import gate, properties
 from equicomir.encoders.groups import parse_group
 from equicomir.evaluation import displacements, records
-from equicomir.evaluation.alignment import evaluate
+from equicomir.evaluation.alignment import Method, evaluate
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.equivariance import equivariance_error
 from equicomir.evaluation.validation import register_by
-from equicomir.experiment.plan import DataSet, Task
+from equicomir.experiment.plan import DataSet, Registration, Task
 from equicomir.filters import high_pass
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.sources import Parts
 from equicomir.losses.rotated_pairs import valid_disk
+from equicomir.registration import distance, elastix, features, information, search
+from equicomir.registration.alignment import Alignment
 from equicomir.representations import EncoderSettings, Representations
+from equicomir.shapes import Array, ArrayMask, Images, Matrix
 from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.start import filter_of, new_model, objective
@@ -123,50 +126,83 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
     """
     path = out / "records.jsonl"
     parts, of_data = _read(task.data_set, data)
-    open_ones = _open(task, of_data, path)
-    if not open_ones:
+    if not _open(task, of_data, path):
         return "stood"
-    trained_as = records.run_key(task.learned(of_data))
+    trained_as = records.run_key(
+        {**task.learned(of_data), "of": [n for n, _ in task.registrations]}
+    )
     with records.claim(path, trained_as) as mine:
         if not mine:
             return "elsewhere"
-        open_ones = _open(task, of_data, path)  # another may just have done some
-        untrained = new_model(parts.train, task.encoder, task.training)
-        asked = claims(untrained, task.training)
-        verdicts = [gate.check(claim, examples=task.gate_examples) for claim in asked]
-        of_gate = [{k: _finite(v) for k, v in asdict(verdict).items()} for verdict in verdicts]
-        if not all(verdict.held for verdict in verdicts):
-            records.append(path, [], label=task.label, gate=of_gate)
-            return "gate"
-        folder = out / "models" / trained_as
-        done = train(parts.train, task.encoder, task.training, folder=folder, quiet=True)
-        measured = {"gate": of_gate, "training_seconds": round(done.seconds, 1)}
-        measured |= of_model(done.model, task.training.seed)
-        for name, cutoff, width in open_ones:
-            some = pairs_of(task, parts, lists, width)
-            register = partial(
-                register_by,
-                done.model.encode,
-                image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
-            )
-            outcomes = evaluate(register, some, parts.test)
-            settings = task.evaluated(of_data, cutoff, width)
-            records.append(path, outcomes, settings=settings, variant=name, **measured)
+        model, facts = None, dict[str, Any]()
+        if task.encoder is not None:
+            gated = _gate(task, task.encoder, parts)
+            facts["gate"] = [{k: _finite(v) for k, v in asdict(one).items()} for one in gated]
+            if not all(one.held for one in gated):
+                records.append(path, [], label=task.label, **facts)
+                return "gate"
+            folder = out / "models" / records.run_key(task.learned(of_data))
+            done = train(parts.train, task.encoder, task.training, folder=folder, quiet=True)
+            facts |= {"training_seconds": round(done.seconds, 1), "steps": done.settings.steps}
+            facts |= of_model(done.model, task.training.seed)
+            model = done.model
+        for name, registration, width in _open(task, of_data, path):
+            some = pairs_of(task, parts, lists, width, registration.most_pairs)
+            outcomes = evaluate(method_of(registration, model), some, parts.test)
+            settings = task.evaluated(of_data, registration, width)
+            records.append(path, outcomes, settings=settings, variant=name, **facts)
     return "run"
+
+
+def _gate(task: Task, encoder: EncoderSettings, parts: Parts) -> list[gate.Verdict]:
+    model = new_model(parts.train, encoder, task.training)
+    asked = claims(model, task.training)
+    return [gate.check(claim, examples=task.gate_examples) for claim in asked]
+
+
+def method_of(registration: Registration, model: Representations | None) -> Method:
+    """What is asked for every pair: by the representations of a model, or by the raw images."""
+    if registration.method == "identity":
+        return identity
+    methods: dict[str, Callable[..., Alignment]] = {
+        "search": search.register,
+        "distance": distance.register,
+        "features": features.register,
+        "elastix": elastix.register,
+        "information": information.register,
+        "squared_loss": partial(information.register, measure="squared_loss"),
+    }
+    cutoff = registration.cutoff
+    return partial(
+        register_by,
+        raw if model is None else model.encode,
+        image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
+        register=methods[registration.method],
+    )
+
+
+def identity(fixed: Array, moving: Array, mask: ArrayMask, modalities: tuple[str, str]) -> Matrix:
+    """The floor: whatever comes, nothing moved."""
+    return np.eye(3)
+
+
+def raw(modality: str, images: Images) -> Images:
+    """No representation at all."""
+    return images
 
 
 def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _open(task: Task, data: str, path: Path) -> list[tuple[str, float | None, int]]:
-    """(variant, cut-off, width) of what is not in the records."""
+def _open(task: Task, data: str, path: Path) -> list[tuple[str, Registration, int]]:
+    """(variant, registration, width) of what is not in the records."""
     stands = records.done(path)
     return [
-        (name, cutoff, width)
-        for name, cutoff in task.searches
+        (name, registration, width)
+        for name, registration in task.registrations
         for width in task.data_set.widths
-        if records.run_key(task.evaluated(data, cutoff, width)) not in stands
+        if records.run_key(task.evaluated(data, registration, width)) not in stands
     ]
 
 
@@ -177,8 +213,17 @@ def _read(data_set: DataSet, data: Path | None) -> tuple[Parts, str]:
     return parts, fingerprint([*parts.train, *parts.test])
 
 
-def pairs_of(task: Task, parts: Parts, lists: Path, width: int) -> list[TestPair]:
+def pairs_of(
+    task: Task, parts: Parts, lists: Path, width: int, most: int | None = None
+) -> list[TestPair]:
     """The first pairs of each level and direction of the list of a set and width.
+
+    Args:
+        task: says how many, and of which levels.
+        parts: of its set.
+        lists: folder of the committed lists; where there is none, one is drawn.
+        width: in pixels.
+        most: a level and direction; None for as many as the task says.
 
     Raises:
         ValueError: the list is damaged.
@@ -192,11 +237,11 @@ def pairs_of(task: Task, parts: Parts, lists: Path, width: int) -> list[TestPair
         every = displacements.draw_pairs(
             parts.test, (first, second), width, _LISTED, generator=generator
         )
-    kept = []
+    kept, count = list[TestPair](), min(task.pairs, most or task.pairs)
     for level in task.levels:
         for fixed in (first, second):
             of_both = [p for p in every if p.level == level and p.fixed == fixed]
-            kept += of_both[: task.pairs]
+            kept += of_both[:count]
     return kept
 
 
