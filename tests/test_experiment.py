@@ -79,6 +79,7 @@ def test_a_run_is_recorded_once_and_then_stands(tmp_path):
         assert line["gate"]
         assert all(claim["held"] for claim in line["gate"])
         assert [len(of) for of in line["equivariance_error"].values()] == [3, 3]
+        assert 0 <= line["detail"]["coherence_between"] <= 1
         assert line["settings"]["training"]["seed"] == 0
     assert run(task, None, LISTS, tmp_path) == "stood"
     another = replace(task, training=replace(task.training, seed=1))

@@ -204,7 +204,18 @@ def summarise(
     (out / "verdict.md").write_text(markdown(experiment, rows, verdicts, runs))
 
 
-_HEADINGS = ("variant", "px", "success", "1 %", "0.5 %", "error px", "turning", "seeds", "s")
+_HEADINGS = (
+    "variant",
+    "px",
+    "success",
+    "1 %",
+    "0.5 %",
+    "error px",
+    "turning",
+    "detail",
+    "seeds",
+    "s",
+)
 
 
 def _cells(one: Row) -> tuple[str, ...]:
@@ -216,6 +227,7 @@ def _cells(one: Row) -> tuple[str, ...]:
         f"{100 * one.precise[1]:.0f} %",
         "" if math.isnan(one.corner_error) else f"{one.corner_error:.2f}",
         "" if math.isnan(one.equivariance_error) else f"{one.equivariance_error:.3f}",
+        "" if math.isnan(one.coherence) else f"{one.coherence:.2f}",
         str(one.seeds),
         f"{one.training_seconds:.0f}",
     )

@@ -34,6 +34,7 @@ class Row:
         precise: likewise at 1 and 0.5 %.
         corner_error: median of the successes, in pixels; NaN without any.
         equivariance_error: mean over modalities, angles and seeds.
+        coherence: of fine detail, between the two representations, mean over seeds.
         seconds: median of a registration, representations included.
         training_seconds: mean.
     """
@@ -47,6 +48,7 @@ class Row:
     precise: tuple[float, float]
     corner_error: float
     equivariance_error: float
+    coherence: float
     seconds: float
     training_seconds: float
 
@@ -112,6 +114,7 @@ def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
         (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
         float(np.median(good)) if good.size else np.nan,
         float(np.mean(of_turns)),
+        float(np.mean([run.get("detail", {}).get("coherence_between", np.nan) for run in runs])),
         float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
         float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
     )

@@ -15,6 +15,7 @@ from equicomir import gate, properties
 from equicomir.encoders.groups import parse_group
 from equicomir.evaluation import displacements, records
 from equicomir.evaluation.alignment import Method, evaluate
+from equicomir.evaluation.detail import detail
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.equivariance import equivariance_error
 from equicomir.evaluation.validation import register_by
@@ -36,6 +37,7 @@ from equicomir.training.start import filter_of, new_model, objective
 Status = Literal["run", "stood", "elsewhere", "gate"]
 
 ANGLES = (15.0, 30.0, 45.0)  # degrees, of the equivariance error
+_DETAILED = 25  # patches on which detail is measured
 _LISTED = 100  # pairs a level and direction of a list that is drawn here
 
 
@@ -145,6 +147,7 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
             done = train(parts.train, task.encoder, task.training, folder=folder, quiet=True)
             facts |= {"training_seconds": round(done.seconds, 1), "steps": done.settings.steps}
             facts |= of_model(done.model, task.training.seed)
+            facts["detail"] = detail_of(task, done.model, parts, lists)
             model = done.model
         for name, registration, width in _open(task, of_data, path):
             some = pairs_of(task, parts, lists, width, registration.most_pairs)
@@ -243,6 +246,24 @@ def pairs_of(
             of_both = [p for p in every if p.level == level and p.fixed == fixed]
             kept += of_both[:count]
     return kept
+
+
+def detail_of(task: Task, model: Representations, parts: Parts, lists: Path) -> dict[str, float]:
+    """How much detail survives, on the first patches of the least width, which are aligned."""
+    some = pairs_of(task, parts, lists, min(task.data_set.widths))[:_DETAILED]
+    scenes = {scene.name: scene for scene in parts.test}
+    images, seen = [], []
+    for modality in model.scalings:
+        patches = [
+            scenes[pair.scene].window(
+                modality, (pair.row, pair.row + pair.width), (pair.column, pair.column + pair.width)
+            )
+            for pair in some
+        ]
+        images.append(torch.stack(patches))
+        seen.append(model.encode(modality, images[-1]))
+    found = detail(seen[0], seen[1], images[0], images[1])
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def of_model(model: Representations, seed: int) -> dict[str, Mapping[str, Sequence[float]]]:

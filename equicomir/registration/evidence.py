@@ -5,11 +5,9 @@ little: small overlaps and smooth images correlate by chance. What does not happ
 that independent looks end at one place. So the same method is asked again, in the other
 direction and with each of two halves of the fixed image; where it looked at all angles, it is
 seen how far the found one stands above the others; and what relates the intensities of both
-images in one half must hold in the other.
-
-The halves are pairs of opposite quadrants: they share no pixel, each holds the rotation by a
-lever as long as the image, and a quarter turn of the images exchanges them, so that it changes
-nothing of the verdict.
+images in one half must hold in the other (:mod:`equicomir.registration.halves`). An alignment that
+is nearly right passes all of these; how near it is tells a climb from there to the top of what
+both images say about each other.
 """
 
 import math
@@ -17,17 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from equicomir.geometry import (
     corners,
-    image_centre,
+    inverse,
     pixel_centres,
     rotation_degrees,
     transform_points,
-    warp,
 )
 from equicomir.registration.alignment import Alignment, not_found
+from equicomir.registration.halves import opposite_quadrants, prediction
+from equicomir.registration.information import squared_loss
+from equicomir.registration.measures import view
+from equicomir.registration.summit import summit
 from equicomir.shapes import Array, ArrayMask, Matrix
 
 #: ``register(fixed, moving, fixed_mask=..., moving_mask=...)``: any file of this folder has one.
@@ -36,7 +36,6 @@ Register = Callable[..., Alignment]
 _NEAR_DEGREES = 15.0  # peaks further apart than this are distinct
 _FINEST = 0.01  # of the width: two looks that differ by less agree as well as can be told
 _LEADS = (-3.0, 6.0)  # spreads: beyond, a lead says no more
-_LEAST_PIXELS = 16  # of a half, for a rule of four numbers
 _HIGHEST_SCORE = 1e9  # beyond, a score says no more
 
 
@@ -57,7 +56,9 @@ class Evidence:
         better_half: the greater one.
         halves_lead: sum of both halves' leads at the angle that the whole has found.
         prediction: how well each half's intensities follow from those of the moving image by
-            what was learned in the other half (:func:`prediction`), in [0, 1].
+            what was learned in the other half (:func:`~equicomir.registration.halves.prediction`),
+            in [0, 1].
+        exactness: agreement with the top of squared-loss information near it (:func:`exactness`).
     """
 
     overlap: float
@@ -68,6 +69,7 @@ class Evidence:
     better_half: float
     halves_lead: float
     prediction: float
+    exactness: float
 
 
 def gather(
@@ -121,6 +123,7 @@ def gather(
         better_half=max(each_half),
         halves_lead=sum(lead(h.score_by_angle, degrees) for h in halves),
         prediction=prediction(whole, fixed, moving, fixed_inside, moving_inside),
+        exactness=exactness(whole, fixed, moving, fixed_inside, moving_inside),
     )
 
 
@@ -222,78 +225,42 @@ def overlap(moving_to_fixed: Matrix, fixed_mask: ArrayMask, moving_mask: ArrayMa
     return min(1.0, both / max(1, min(int(fixed_mask.sum()), int(moving_mask.sum()))))
 
 
-def prediction(
+def exactness(
     moving_to_fixed: Matrix,
     fixed: Array,
     moving: Array,
     fixed_mask: ArrayMask,
     moving_mask: ArrayMask,
 ) -> float:
-    """How well one half of the fixed image follows from the moving one, by the other half's rule.
-
-    The rule gives the fixed image's mean brightness as a cubic of the moving image's, by least
-    squares: enough for a contrast that is inverted or bent.
+    """How little an alignment moves when it is climbed from to the top of what both images share.
 
     Args:
         moving_to_fixed: 3 x 3 matrix.
-        fixed: (height, width) or (channels, height, width).
+        fixed: (height, width) or (channels, height, width); the mean of the channels counts.
         moving: likewise.
         fixed_mask: boolean (height, width).
         moving_mask: likewise.
 
     Returns:
-        The smaller one of two correlations, of the predicted with the actual brightness of a
-        half; 0 where it is negative or a half has no content.
+        The agreement (:func:`agreement`) of the alignment with that top, of squared-loss mutual
+        information within four pixels of it; 0 where there is none.
 
     Example:
-        >>> image = np.random.default_rng(0).normal(size=(16, 16))
-        >>> everywhere = np.ones((16, 16), dtype=bool)
-        >>> round(prediction(np.eye(3), image, -2 * image, everywhere, everywhere), 2)
-        1.0
+        >>> from equicomir.geometry import rigid
+        >>> image = np.random.default_rng(0).normal(size=(8, 8)).repeat(4, 0).repeat(4, 1)
+        >>> everywhere = np.ones((32, 32), dtype=bool)
+        >>> exact, near = (
+        ...     exactness(rigid(0, (away, 0)), image, -image, everywhere, everywhere)
+        ...     for away in (0.0, 1.0)
+        ... )
+        >>> exact > 0.95 > 0.8 > near
+        True
     """
-    try:
-        fixed_to_moving = torch.from_numpy(np.linalg.inv(moving_to_fixed))[None]
-    except np.linalg.LinAlgError:
+    if not np.isfinite(inverse(moving_to_fixed)).all():
         return 0.0
-    size = (fixed_mask.shape[0], fixed_mask.shape[1])
+    measure, masks = squared_loss(), (fixed_mask, moving_mask)
     planes = [image.reshape(-1, *image.shape[-2:]).mean(axis=0) for image in (fixed, moving)]
-    both = np.stack([np.where(moving_mask, planes[1], 0), moving_mask]).astype(np.float64)
-    seen = warp(torch.from_numpy(both)[None], fixed_to_moving, size=size)[0].numpy()
-    inside = fixed_mask & (seen[1] > 1 - 1e-6)
-    correlations = []
-    quadrants = [inside & quadrants for quadrants in opposite_quadrants(*size)]
-    for learned, asked in (quadrants, quadrants[::-1]):
-        if min(learned.sum(), asked.sum()) < _LEAST_PIXELS:
-            return 0.0
-        centre, spread = seen[0][learned].mean(), seen[0][learned].std()
-        if not spread > 0 or not planes[0][learned].std() > 0:
-            return 0.0
-        # What lies outside all that was learned is taken for the nearest that was.
-        scaled = np.clip((seen[0] - centre) / spread, -3, 3)
-        rule = np.polyfit(scaled[learned], planes[0][learned], 3)
-        predicted, actual = np.polyval(rule, scaled[asked]), planes[0][asked]
-        if not predicted.std() > 0 or not actual.std() > 0:
-            return 0.0
-        correlations.append(float(np.corrcoef(predicted, actual)[0, 1]))
-    return max(0.0, min(correlations))
-
-
-def opposite_quadrants(height: int, width: int) -> tuple[ArrayMask, ArrayMask]:
-    """Two halves of an image: two opposite quadrants, and the two others.
-
-    Args:
-        height: of the image, in pixels.
-        width: likewise.
-
-    Returns:
-        Two boolean masks (height, width) without a common pixel; a row or column through the
-        centre belongs to neither.
-
-    Example:
-        >>> one, other = opposite_quadrants(2, 2)
-        >>> one.tolist(), bool((np.rot90(one) == other).all())
-        ([[True, False], [False, True]], True)
-    """
-    row, column = image_centre(height, width)
-    side = np.outer(np.sign(np.arange(height) - row), np.sign(np.arange(width) - column))
-    return side > 0, side < 0
+    views = [view(measure, x[None], mask) for x, mask in zip(planes, masks, strict=True)]
+    top = summit(measure, views[0], views[1], moving_to_fixed)
+    size = (moving_mask.shape[0], moving_mask.shape[1])
+    return 0.0 if top is None else agreement(moving_to_fixed, top, size)

@@ -5,13 +5,16 @@ the two look like each other. The search is that of :mod:`equicomir.registration
 three measures for it. Mutual information and its normalised form come from the joint histogram of
 ``levels`` x ``levels`` intensities, one cross-correlation an entry. Squared-loss mutual
 information comes from the correlations of a few functions of the rank, however many intensities
-there are, and is smoother.
+there are, and is smoother. The end is the :mod:`~equicomir.registration.summit`, with each image
+held still in turn and, where there are pixels enough, of twice as many levels.
 
 All look at the *ranks* of the intensities alone (of the mean over channels), so that nothing
 changes if the intensities of an image are mapped by any increasing or decreasing function.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,12 +23,14 @@ from torch import Tensor
 from equicomir.registration import frame
 from equicomir.registration.alignment import Alignment, checked
 from equicomir.registration.measures import Measure, view
+from equicomir.registration.summit import height, summit
 from equicomir.shapes import Array, ArrayMask, check_array
 
 _COARSEST_SIDE = 48  # pixels: of fewer, a joint histogram says little
 _FUNCTIONS = 3  # of the rank, in squared-loss mutual information
 _RIDGE = 1e-3  # added to their variances, each of which is about a half
 _RANKS = 256  # at most so fine, where there are no levels
+_PIXELS_PER_ENTRY = 64  # of the joint histogram, where the last climb takes twice the levels
 
 
 def register(
@@ -89,23 +94,34 @@ def register(
     fixed, moving, fixed_mask, moving_mask = checked(fixed, moving, fixed_mask, moving_mask)
     if not isinstance(levels, int) or not 2 <= levels <= 64:
         raise ValueError(f"levels: expected a whole number from 2 to 64, got {levels}.")
-    measures = {
-        "mutual": lambda: mutual(levels),
-        "normalised": lambda: mutual(levels, normalised=True),
-        "squared_loss": squared_loss,
-    }
-    if measure not in measures:
-        raise ValueError(f"measure: expected one of {', '.join(measures)}, got {measure!r}.")
-    chosen = measures[measure]()
-    return frame.search(
+    if measure not in _MEASURES:
+        raise ValueError(f"measure: expected one of {', '.join(_MEASURES)}, got {measure!r}.")
+    chosen = _MEASURES[measure](levels)
+    views = view(chosen, fixed, fixed_mask), view(chosen, moving, moving_mask)
+    found = frame.search(
         chosen,
-        view(chosen, fixed, fixed_mask),
-        view(chosen, moving, moving_mask),
+        *views,
         minimum_overlap=minimum_overlap,
         scales=scales,
         mirrors=mirrors,
         exhaustive=exhaustive,
     )
+    if found.failure:
+        return found
+    # All lags cannot be searched with more levels; where enough pixels fill them, the top can.
+    pixels = min(float(x.mask.sum()) for x in views)
+    finer = pixels >= _PIXELS_PER_ENTRY * (2 * levels) ** 2
+    last = _MEASURES[measure](2 * levels if finer else levels)
+    top = summit(
+        last,
+        view(last, fixed, fixed_mask),
+        view(last, moving, moving_mask),
+        found.moving_to_fixed,
+        free_scale=scales[0] < scales[1],
+    )
+    if top is None:
+        return found
+    return replace(found, moving_to_fixed=top, score=height(chosen, *views, top))
 
 
 def mutual(levels: int, *, normalised: bool = False) -> Measure:
@@ -237,3 +253,10 @@ def ranked(image: Tensor, inside: Tensor, levels: int, *, last: float | None = N
     result = torch.zeros_like(image)
     result[0, mask] = torch.from_numpy(ranks[at.reshape(-1)]).to(image)
     return result
+
+
+_MEASURES: dict[str, Callable[[int], Measure]] = {
+    "mutual": mutual,
+    "normalised": lambda levels: mutual(levels, normalised=True),
+    "squared_loss": lambda _: squared_loss(),
+}

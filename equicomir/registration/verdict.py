@@ -127,8 +127,8 @@ def confidence(evidence: Evidence, calibration: Calibration) -> float:
         In [0, 1]; it falls with no number of the evidence.
 
     Example:
-        >>> nothing = Evidence(0, 0, 0, 0, 0, 0, 0, 0)
-        >>> confidence(nothing, Calibration("search", (1.0,) * 8, 0.0, 0.9))
+        >>> nothing = Evidence(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        >>> confidence(nothing, Calibration("search", (1.0,) * 9, 0.0, 0.9))
         0.5
     """
     logit = calibration.intercept + float(np.dot(calibration.weights, astuple(evidence)))
