@@ -2,21 +2,24 @@
 
     python benchmarks/training_speed.py [--device cpu] [--steps 20] [--channels 16]
     python benchmarks/training_speed.py --set DATA/brain_mri --modalities T1 T2 --minutes 5
+        [--out FILE.jsonl]
 
 The first form prints, in one run and in turn (a machine that drifts slows all of them), pairs a
 second of every encoder at about the same number of channels, where the time of a step goes, and
-the memory it takes. The second trains each of them for so many minutes on the training part, asks
-every so often how many pairs of the validation part it registers (that time does not count), and
-prints the success after each share of the minutes; ``--out`` writes the curves as JSON lines. Both
-run on a GPU with ``--device cuda``.
+the memory it takes. The second trains each of them for so many minutes on the training part (or
+``--training-steps``, where other work would eat the minutes), asks every so often how many pairs of
+the validation part it registers (that time does not count), and prints the success after each
+share of the minutes. ``--out`` keeps every curve as a record; one that stands there is not made
+again. Both run on a GPU with ``--device cuda``.
 """
 
 import argparse
-import json
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,18 +30,22 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from equicomir.evaluation import records
 from equicomir.evaluation.displacements import draw_pairs
 from equicomir.evaluation.validation import registration_score
 from equicomir.images.batches import Batches
+from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
 from equicomir.images.patches import patch_places
-from equicomir.images.sources import embedded, read_parts
+from equicomir.images.sources import Parts, embedded, read_parts
 from equicomir.losses.rotated_pairs import turn_back
+from equicomir.provenance import command, commit
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.start import new_model, objective
 
+LEVEL, PAIRS = "any", 25  # of the curves; pairs a direction
 PARTS = ("cut patches", "encode", "turn back, loss", "backward", "optimiser")
 
 
@@ -130,13 +137,16 @@ def speed(console: Console, scenes: list[Scene], chosen: argparse.Namespace) -> 
 
 
 def curve(
-    parts: Any, encoder: EncoderSettings, settings: TrainingSettings, width: int, device: str
-) -> list[tuple[float, float]]:
-    """(minutes of training, success on the validation part), time for validating left out."""
+    parts: Parts, encoder: EncoderSettings, settings: TrainingSettings, width: int, device: str
+) -> dict[str, Any]:
+    """Facts of one training: its curve of (minutes of training, success on the validation part).
+
+    Time for validating is left out.
+    """
     first, second = parts.modalities
     generator = np.random.default_rng(width)
     pairs = draw_pairs(
-        parts.validation, (first, second), width, 25, levels=["any"], generator=generator
+        parts.validation, (first, second), width, PAIRS, levels=[LEVEL], generator=generator
     )
     begun, asked, points = time.perf_counter(), [0.0], list[tuple[float, float]]()
 
@@ -150,37 +160,77 @@ def curve(
         return score
 
     fabric = Fabric(accelerator="gpu" if device == "cuda" else "cpu", devices=1)
-    train(parts.train, encoder, settings, validate=validate, fabric=fabric)
-    return points
+    done = train(parts.train, encoder, settings, validate=validate, fabric=fabric)
+    steps = [step for step, _ in done.validations]
+    return {"curve": points, "curve_steps": steps, "commit": commit(), "command": command()}
 
 
-def curves(console: Console, parts: Any, chosen: argparse.Namespace) -> None:
+def curve_settings(
+    parts: Parts, name: str, settings: TrainingSettings, data: str, chosen: argparse.Namespace
+) -> dict[str, Any]:
+    """What defines a curve, for its record; the data by their fingerprint."""
+    training = asdict(settings)
+    for left_out in ("workers", "checkpoint_seconds", *(["minutes"] if settings.steps else [])):
+        del training[left_out]
+    return {
+        "benchmark": "training_curves",
+        "set": parts.name,
+        "modalities": parts.modalities,
+        "data": data,
+        "name": name,
+        "encoder": asdict(encoders(chosen.channels)[name]),
+        "training": training,
+        "device": chosen.device,
+        "width": chosen.width,
+        "level": LEVEL,
+        "pairs_a_direction": PAIRS,
+    }
+
+
+def recorded(path: Path | None, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """The facts of a curve: from the records where it stands there, else made, and kept there."""
+    key = records.run_key(settings)
+    with nullcontext(True) if path is None else records.claim(path, key) as mine:
+        if path is not None and not mine:
+            return records.done(path).get(key)
+        facts = make()
+        if path is not None:
+            records.append(path, [], settings=settings, **facts)
+        return facts
+
+
+def curves(console: Console, parts: Parts, chosen: argparse.Namespace) -> None:
     """Train each, print success against minutes."""
     settings = TrainingSettings(
-        minutes=chosen.minutes,
-        steps=None,
+        minutes=chosen.minutes or TrainingSettings.minutes,
+        steps=chosen.training_steps,
         patch_size=chosen.patch_size,
         validations=chosen.validations,
         seed=chosen.seed,
     )
-    table = Table(title=f"Success at {chosen.width} px, validation, 50 pairs at level any")
+    title = f"Success at {chosen.width} px, validation, {2 * PAIRS} pairs at level {LEVEL}"
+    table = Table(title=title)
     table.add_column("encoder")
     for i in range(chosen.validations):
-        minutes = chosen.minutes * (i + 1) / chosen.validations
-        table.add_column(f"{minutes:.1f} min", justify="right")
+        share = (i + 1) / chosen.validations
+        after = f"{settings.minutes * share:.1f} min"
+        if settings.steps:
+            after = f"{settings.steps * share:.0f} steps"
+        table.add_column(after, justify="right")
+    data = fingerprint([*parts.train, *parts.validation])
     for name, encoder in encoders(chosen.channels).items():
         if name not in chosen.encoders:
             continue
         size = 64 if name == "tiramisu" else chosen.patch_size
         turns = 4 if name in ("plain", "tiramisu") else None  # CoMIR's own constraint
         fitting = replace(settings, patch_size=size, turns=turns)
-        points = curve(parts, encoder, fitting, chosen.width, chosen.device)
-        table.add_row(name, *(f"{100 * success:.0f} %" for _, success in points))
-        if chosen.out:
-            line = {"encoder": name, "set": parts.name, "width": chosen.width, "curve": points}
-            chosen.out.parent.mkdir(parents=True, exist_ok=True)
-            with chosen.out.open("a") as file:
-                file.write(json.dumps({**line, "seed": chosen.seed}) + "\n")
+        make = partial(curve, parts, encoder, fitting, chosen.width, chosen.device)
+        of_run = curve_settings(parts, name, fitting, data, chosen)
+        facts = recorded(chosen.out, of_run, make)
+        cells = ["another process has it"]
+        if facts is not None:
+            cells = [f"{100 * success:.0f} %" for _, success in facts["curve"]]
+        table.add_row(name, *cells)
     console.print(table)
 
 
@@ -193,16 +243,22 @@ def main() -> None:
     parser.add_argument("--patch-size", type=int, default=96)
     parser.add_argument("--set", type=Path)
     parser.add_argument("--modalities", nargs=2)
-    parser.add_argument("--minutes", type=float, help="train for so long, each encoder")
+    how_long = parser.add_mutually_exclusive_group()
+    how_long.add_argument("--minutes", type=float, help="curves: train for so long, each encoder")
+    how_long.add_argument("--training-steps", type=int, help="curves: or for so many steps")
     parser.add_argument("--width", type=int, default=64, help="of the pairs to register, px")
     parser.add_argument("--validations", type=int, default=6)
-    parser.add_argument("--encoders", nargs="+", default=list(encoders(16)))
+    names = list(encoders(16))
+    parser.add_argument("--encoders", nargs="+", default=names, choices=names, metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="file of the curves' records")
     chosen = parser.parse_args()
     parts = read_parts(chosen.set, chosen.modalities) if chosen.set else embedded()
-    work: Callable[..., None] = speed if chosen.minutes is None else curves
-    work(Console(width=120), parts.train if work is speed else parts, chosen)
+    console = Console(width=120)
+    if chosen.minutes is None and chosen.training_steps is None:
+        speed(console, parts.train, chosen)
+    else:
+        curves(console, parts, chosen)
 
 
 if __name__ == "__main__":
