@@ -1,9 +1,9 @@
-# `make demo`, `make test` and `make bench` each set up what they need in .venv, once.
+# `make demo`, `make test`, `make figures` and `make bench` each set up what they need in .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench figures clean
 
 demo: $(READY)
 	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --patch-size 64 --pairs 25 \
@@ -14,6 +14,9 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+figures: $(READY)
+	@for script in paper_figures/fig*.py; do $(BIN)/python $$script || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py
