@@ -5,8 +5,8 @@ the two look like each other. The search is that of :mod:`equicomir.registration
 three measures for it. Mutual information and its normalised form come from the joint histogram of
 ``levels`` x ``levels`` intensities, one cross-correlation an entry. Squared-loss mutual
 information comes from the correlations of a few functions of the rank, however many intensities
-there are, and is smoother. The end is the :mod:`~equicomir.registration.summit`, with each image
-held still in turn and, where there are pixels enough, of twice as many levels.
+there are, and is smoother. Where there are pixels enough for twice as many levels, the end is
+their :mod:`~equicomir.registration.summit`, with each image held still in turn.
 
 All look at the *ranks* of the intensities alone (of the mean over channels), so that nothing
 changes if the intensities of an image are mapped by any increasing or decreasing function.
@@ -30,7 +30,7 @@ _COARSEST_SIDE = 48  # pixels: of fewer, a joint histogram says little
 _FUNCTIONS = 3  # of the rank, in squared-loss mutual information
 _RIDGE = 1e-3  # added to their variances, each of which is about a half
 _RANKS = 256  # at most so fine, where there are no levels
-_PIXELS_PER_ENTRY = 64  # of the joint histogram, where the last climb takes twice the levels
+_PIXELS_PER_ENTRY = 64  # of the joint histogram, so that the last climb takes twice the levels
 
 
 def register(
@@ -106,12 +106,12 @@ def register(
         mirrors=mirrors,
         exhaustive=exhaustive,
     )
-    if found.failure:
-        return found
     # All lags cannot be searched with more levels; where enough pixels fill them, the top can.
+    # Small images have other tops so near that a second climb may well end at one of them.
     pixels = min(float(x.mask.sum()) for x in views)
-    finer = pixels >= _PIXELS_PER_ENTRY * (2 * levels) ** 2
-    last = _MEASURES[measure](2 * levels if finer else levels)
+    if found.failure or pixels < _PIXELS_PER_ENTRY * (2 * levels) ** 2:
+        return found
+    last = _MEASURES[measure](2 * levels)
     top = summit(
         last,
         view(last, fixed, fixed_mask),

@@ -21,6 +21,7 @@ from equicomir.registration.refine import climb, coefficients, interpolated
 from equicomir.shapes import Matrix, Points
 
 _MOST_POINTS, _LEAST_POINTS = 65536, 32
+_STEEPEST, _STEPS = 3e-4, 6  # of a climb: twice as many steps take the end no nearer
 _WITHIN = 1.0  # pixels from the border of the moving image, so that a climb does not leave it
 _MASK_BORDER = 2  # pixels inside a mask whose spline would see what the mask covers
 
@@ -70,8 +71,16 @@ def _climbed(
     if len(points) < _LEAST_POINTS:
         return None
     score = _score(measure, fixed, points)
-    end, height = climb(score, coefficients(moving.content), points, start, free_scale=free_scale)
-    return end if math.isfinite(height) else None
+    end, score_there = climb(
+        score,
+        coefficients(moving.content),
+        points,
+        start,
+        free_scale=free_scale,
+        steepest=_STEEPEST,
+        steps=_STEPS,
+    )
+    return end if math.isfinite(score_there) else None
 
 
 def height(measure: Measure, fixed: View, moving: View, moving_to_fixed: Matrix) -> float:

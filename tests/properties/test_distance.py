@@ -303,6 +303,41 @@ def test_swapping_gives_the_inverse(seed, degrees, fraction):
     assert corner_error(np.linalg.inv(there.moving_to_fixed), back.moving_to_fixed, WIDTH) < 1.0
 
 
+@given(numbers, angles, fractions, st.integers(1, 3))
+@settings(max_examples=2)
+def test_turning_both_images_turns_the_answer(seed, degrees, fraction, quarters):
+    assume(math.hypot(*fraction) > 0.04)
+    fixed, moving, _ = planted(seed, degrees, fraction)
+    straight = distance.register(fixed, moving, **QUICK).moving_to_fixed
+    both = [np.rot90(image, quarters, (1, 2)).copy() for image in (fixed, moving)]
+    found = distance.register(*both, **QUICK).moving_to_fixed
+    turn = rigid(90 * quarters, centre=image_centre(WIDTH, WIDTH))
+    # Other points are drawn, so that it is not the same to the last digit.
+    assert corner_error(turn @ straight @ np.linalg.inv(turn), found, WIDTH) < 1.0
+    assert corner_error(straight, found, WIDTH) > 1.5  # the control: it does turn
+
+
+@given(numbers, angles, fractions, *[st.tuples(st.floats(0.1, 10), st.floats(-5, 5))] * 2)
+@settings(max_examples=1)
+def test_brightness_and_contrast_of_either_and_inverting_both_change_nothing(
+    seed, degrees, fraction, one, other
+):
+    fixed, moving, _ = planted(seed, degrees, fraction)
+    usual = distance.register(fixed, moving, **QUICK)
+    for sign in (1, -1):
+        changed = [
+            sign * (factor * image + shift)
+            for image, (factor, shift) in ((fixed, one), (moving, other))
+        ]
+        found = distance.register(*changed, **QUICK)
+        assert corner_error(usual.moving_to_fixed, found.moving_to_fixed, WIDTH) < 1.0
+        assert found.score == pytest.approx(usual.score, abs=0.02)
+    # The planted fault: one of them alone inverted, or its contrast bent.
+    for bent in (-moving, np.exp(2 * moving / moving.std())):
+        found = distance.register(fixed, bent, **QUICK)
+        assert found.score < usual.score - 0.02
+
+
 def test_a_seed_repeats_and_another_differs_little():
     fixed, moving, _ = planted(2, -70.0, (0.03, 0.06))
     one, same, other = (distance.register(fixed, moving, seed=seed, **QUICK) for seed in (0, 0, 1))

@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 from strategies import seeds
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
-from equicomir.geometry import image_centre, rigid
+from equicomir.geometry import image_centre, rigid, transform_points, warp_image
 from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE
 from equicomir.images.phantoms import render
 from equicomir.images.tissues import cells, fibres, vessels
 from equicomir.registration import information, search
-from equicomir.registration.measures import masked_channels, sums_at_all_lags, view
+from equicomir.registration.measures import (
+    masked_channels,
+    sums_at_all_lags,
+    sums_at_points,
+    view,
+)
+from equicomir.registration.refine import climb, coefficients
+from equicomir.registration.summit import halfway, summit
+from equicomir.registration.summit import height as height_at
 
 numbers = st.integers(0, 2**31 - 1)
 angles = st.floats(-180, 180)
@@ -192,13 +200,61 @@ def test_where_correlation_is_lost_information_is_not():
     assert corner_error(truth, lost, WIDTH) > 5
 
 
+KINDS = st.sampled_from([fibres, cells])
+MONOTONE = st.sampled_from([np.exp, np.arctan, lambda x: -(x**3), lambda x: -2 * x])
+
+
 @pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
-def test_monotone_maps_change_nothing(measure):
-    fixed, moving, _ = planted(fibres, (BRIGHTFIELD, BRIGHTFIELD), 2, -50.0, (2, 1))
-    one = information.register(fixed, moving, measure=measure)
-    other = information.register(np.exp(fixed), -(moving**3), measure=measure)
-    assert corner_error(one.moving_to_fixed, other.moving_to_fixed, WIDTH) < 0.02
-    assert abs(one.score - other.score) < 1e-3
+@given(KINDS, numbers, angles, MONOTONE, MONOTONE)
+@settings(max_examples=1)
+def test_monotone_maps_change_nothing(measure, kind, seed, degrees, one, other):
+    fixed, moving, _ = planted(kind, (BRIGHTFIELD, FLUORESCENCE), seed, degrees, (2, 1))
+    usual = information.register(fixed, moving, measure=measure)
+    mapped = information.register(one(fixed), other(moving), measure=measure)
+    assert corner_error(usual.moving_to_fixed, mapped.moving_to_fixed, WIDTH) < 0.02
+    assert abs(usual.score - mapped.score) < 1e-3
+    # The planted fault: a map that folds the brightness takes information away.
+    folded = information.register(abs(fixed - np.median(fixed)), moving, measure=measure)
+    assert abs(usual.score - folded.score) > 1e-2
+
+
+@pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
+@given(KINDS, numbers, angles, st.integers(1, 3))
+@settings(max_examples=1)
+def test_turning_both_images_turns_the_answer(measure, kind, seed, degrees, quarters):
+    fixed, moving, _ = planted(kind, (BRIGHTFIELD, FLUORESCENCE), seed, degrees, (5, -4))
+    straight = information.register(fixed, moving, measure=measure).moving_to_fixed
+    both = [np.rot90(image, quarters).copy() for image in (fixed, moving)]
+    turn = rigid(90 * quarters, centre=image_centre(*SIZE))
+    found = information.register(*both, measure=measure).moving_to_fixed
+    assert corner_error(turn @ straight @ np.linalg.inv(turn), found, WIDTH) < 0.1
+    assert corner_error(straight, found, WIDTH) > 2  # the control: it does turn
+
+
+def cut(seed, degrees, mirrored, scale):
+    """As :func:`planted`, of cells, with the moving image magnified and mirrored."""
+    description = cells((150, 150), generator=torch.Generator().manual_seed(seed))
+    corner, centre = rigid(0, (47, 47)), np.array(image_centre(*SIZE))
+    change = np.diag([scale, -scale if mirrored else scale, 1.0])
+    change[:2, 2] = centre - change[:2, :2] @ centre
+    truth = rigid(degrees, (2, 3), centre=image_centre(*SIZE)) @ change
+    views = []
+    for modality, matrix in ((BRIGHTFIELD, np.eye(3)), (FLUORESCENCE, truth)):
+        whole = render(description, modality, (190, 190), rigid(0, (-20, -20)))[None].double()
+        image, inside = warp_image(whole, corner @ matrix, size=SIZE)
+        assert inside.all()
+        views.append(image[0, 0].numpy())
+    return *views, truth
+
+
+@given(numbers, angles, st.booleans(), st.floats(1.06, 1.14))
+@settings(max_examples=1)
+def test_mirrors_and_scales_are_found_where_asked_for(seed, degrees, mirrored, scale):
+    fixed, moving, truth = cut(seed, degrees, mirrored, scale)
+    found = information.register(fixed, moving, scales=(1.05, 1.15), mirrors=True).moving_to_fixed
+    assert corner_error(truth, found, WIDTH) < 0.01 * WIDTH
+    without = information.register(fixed, moving).moving_to_fixed  # the control: no rotation does
+    assert corner_error(truth, without, WIDTH) > SUCCESS_FRACTION * WIDTH
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -208,13 +264,82 @@ def test_identical_images_give_the_identity(measure):
     assert corner_error(np.eye(3), found.moving_to_fixed, WIDTH) < 0.05
 
 
-def test_swapping_gives_the_inverse_to_a_third_of_a_pixel():
-    fixed, moving, _ = planted(cells, (BRIGHTFIELD, FLUORESCENCE), 8, 100.0, (4, 3))
+@pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
+@given(KINDS, PAIRS, numbers, angles, shifts)
+@settings(max_examples=1)
+def test_swapping_gives_the_inverse_to_half_a_pixel(
+    measure, kind, modalities, seed, degrees, shift
+):
+    fixed, moving, truth = planted(kind, modalities, seed, degrees, shift)
+    there, back = (
+        information.register(*pair, measure=measure).moving_to_fixed
+        for pair in ((fixed, moving), (moving, fixed))
+    )
+    assert corner_error(np.linalg.inv(there), back, WIDTH) < 0.5
+    if corner_error(truth, np.linalg.inv(truth), WIDTH) > 3:  # the control: there is no way back
+        assert corner_error(there, back, WIDTH) > 2
+
+
+def test_swapping_large_images_gives_the_inverse_to_a_tenth_of_a_pixel():
+    description = cells((128, 128), generator=torch.Generator().manual_seed(8))
+    truth = rigid(100.0, (4, 3), centre=image_centre(128, 128))
+    fixed, moving = (
+        render(description, modality, (128, 128), matrix)[0].double().numpy()
+        for modality, matrix in ((BRIGHTFIELD, None), (FLUORESCENCE, truth))
+    )
     there, back = (
         information.register(*pair, measure="squared_loss").moving_to_fixed
         for pair in ((fixed, moving), (moving, fixed))
     )
-    assert corner_error(np.linalg.inv(there), back, WIDTH) < 0.33
+    assert corner_error(np.linalg.inv(there), back, 128) < 0.1
+
+
+@given(KINDS, PAIRS, numbers, angles, st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)))
+@settings(max_examples=4)
+def test_the_summit_knows_no_order_and_a_climb_with_one_image_held_does(
+    kind, modalities, seed, degrees, away
+):
+    fixed, moving, truth = planted(kind, modalities, seed, degrees, (2, 1))
+    measure, start = information.squared_loss(), rigid(0, away) @ truth
+    one, other = (view(measure, x[None], None) for x in (fixed, moving))
+    top = summit(measure, one, other, start)
+    back = summit(measure, other, one, np.linalg.inv(start))
+    assert corner_error(top, np.linalg.inv(back), WIDTH) < 0.02
+    ways = [
+        summit_of_one(measure, one, other, start),
+        np.linalg.inv(summit_of_one(measure, other, one, np.linalg.inv(start))),
+    ]
+    assert corner_error(*ways, WIDTH) > 0.02  # the plain control
+    assert height_at(measure, one, other, top) > height_at(measure, one, other, start) - 1e-3
+
+
+def summit_of_one(measure, fixed, moving, start):
+    """A climb with the fixed image held still, over all of its pixels that the moving one shows."""
+    places = np.argwhere(np.ones(SIZE)).astype(float)
+    seen = transform_points(np.linalg.inv(start), places)
+    places = places[((seen >= 1) & (seen <= WIDTH - 2)).all(1)]
+    rows, columns = places.astype(int).T
+    inside = torch.ones(1, 1, len(places), dtype=torch.float64)
+    own = masked_channels(measure, fixed.content[:, None, rows, columns], inside)
+
+    def score(values):
+        return measure.score(sums_at_points(measure, own, masked_channels(measure, values, inside)))
+
+    return climb(score, coefficients(moving.content), places, start)[0]
+
+
+@given(angles, angles, shifts, st.floats(0.9, 1.1), st.booleans())
+def test_halfway_is_a_similarity_and_as_far_from_both(degrees, more, shift, scale, mirrored):
+    change = np.diag([scale, -scale if mirrored else scale, 1.0])
+    one = rigid(degrees, (1, 2)) @ change
+    other = rigid(more / 180, (shift[0] / 6, shift[1] / 6), centre=(20, 30)) @ one
+    middle = halfway(one, other, (20, 30))
+    square = middle[:2, :2] @ middle[:2, :2].T
+    np.testing.assert_allclose(square, scale**2 * np.eye(2), atol=1e-9)
+    gaps = [corner_error(middle, end, WIDTH) for end in (one, other)]
+    assert gaps[0] == pytest.approx(gaps[1], rel=0.01, abs=1e-6)
+    plain = (one + other)[:2, :2] / 2  # the mean of two rotations is no rotation
+    assert abs(more) < 20 or np.abs(plain @ plain.T - square).max() > 1e-9
 
 
 def test_masks_exclude_what_they_cover():

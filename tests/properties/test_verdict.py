@@ -21,11 +21,12 @@ from equicomir.registration.alignment import Alignment, not_found
 from equicomir.registration.evidence import (
     Evidence,
     agreement,
+    exactness,
     gather,
     lead,
-    opposite_quadrants,
     overlap,
 )
+from equicomir.registration.halves import opposite_quadrants
 from equicomir.registration.verdict import (
     Calibration,
     confidence,
@@ -41,8 +42,8 @@ numbers = st.integers(0, 2**31 - 1)
 angles = st.floats(-180, 180)
 SIZE = (40, 40)
 NAMES = [f.name for f in fields(Evidence)]
-LOWEST = (0.0, -1.0, -3.0, 0.0, 0.0, 0.0, -6.0, 0.0)
-HIGHEST = (1.0, 1.0, 6.0, 1.0, 1.0, 1.0, 12.0, 1.0)
+LOWEST = (0.0, -1.0, -3.0, 0.0, 0.0, 0.0, -6.0, 0.0, 0.0)
+HIGHEST = (1.0, 1.0, 6.0, 1.0, 1.0, 1.0, 12.0, 1.0, 1.0)
 pieces = st.builds(
     Evidence,
     **{name: st.floats(low, high) for name, low, high in zip(NAMES, LOWEST, HIGHEST, strict=True)},
@@ -128,6 +129,36 @@ def test_a_lead_without_anything_to_compare_is_none():
     assert lead([(0.0, 0.1), (90.0, 0.5), (180.0, 0.5)], 0.0) == -3
 
 
+@given(KINDS, numbers, angles, st.floats(0, 360), st.integers(1, 3))
+@settings(max_examples=5)
+def test_exactness_falls_with_an_error_on_which_all_looks_agree(
+    kind, seed, degrees, towards, quarters
+):
+    everywhere = np.ones(SIZE, dtype=bool)
+    fixed, moving = seen(kind, seed), -np.exp(seen(kind, seed, turned(degrees)))
+    away = (math.cos(math.radians(towards)), math.sin(math.radians(towards)))
+    values = [
+        exactness(rigid(0, shift) @ turned(degrees), fixed, moving, everywhere, everywhere)
+        for shift in ((0.0, 0.0), (0.6 * away[0], 0.6 * away[1]), (1.6 * away[0], 1.6 * away[1]))
+    ]
+    assert values[0] > values[1] > values[2]
+    turn = rigid(90 * quarters, centre=image_centre(*SIZE))
+    both = [np.rot90(image, quarters).copy() for image in (fixed, moving)]
+    again = exactness(turn @ turned(degrees) @ np.linalg.inv(turn), *both, everywhere, everywhere)
+    assert again == pytest.approx(values[0], abs=0.02)
+    # A method that misses alike in every look agrees with itself: the plain control.
+    wrong = rigid(0, away) @ turned(degrees)
+    _, evidence = gather(places(wrong, np.linalg.inv(wrong), wrong), *marked(fixed, moving))
+    assert min(evidence.directions, evidence.worse_half) > 0.999
+    assert evidence.exactness < values[0] - 0.05
+
+
+def test_exactness_without_anything_to_climb_is_none():
+    image, everywhere = seen(cells, 0), np.ones(SIZE, dtype=bool)
+    for matrix in (np.diag([0.0, 0.0, 1.0]), rigid(0, (100, 0))):
+        assert exactness(matrix, image, image, everywhere, everywhere) == 0
+
+
 # What the verdict must not see --------------------------------------------------------------
 
 
@@ -196,7 +227,12 @@ def trusted_when_agreeing(register, **weights):
 
 
 def images():
-    fixed, moving = np.random.default_rng(0).random((2, *SIZE))
+    return marked(*np.random.default_rng(0).random((2, *SIZE)))
+
+
+def marked(fixed, moving):
+    """By a corner of which the methods of :func:`places` tell them apart."""
+    fixed, moving = fixed.copy(), moving.copy()
     fixed[0, 0], moving[0, 0] = 0, 1
     return fixed, moving
 
@@ -262,7 +298,7 @@ def drawn(generator, count, slopes):
     return [Evidence(*map(float, row)) for row in x], right.tolist(), answerable.tolist()
 
 
-@given(seeds(), st.lists(st.floats(-3, 3), min_size=8, max_size=8))
+@given(seeds(), st.lists(st.floats(-3, 3), min_size=9, max_size=9))
 def test_a_fit_is_calibrated_and_never_falls_with_evidence(generator, slopes):
     found, right, answerable = drawn(generator, 300, slopes)
     assume(5 <= sum(right) <= 295)
@@ -288,7 +324,7 @@ def test_the_packaged_confidences_fall_with_no_evidence(evidence, name, more):
 
 def test_evidence_that_never_differs_weighs_nothing():
     found, right, answerable = drawn(
-        torch.Generator().manual_seed(1), 200, [0, 0, 2, 0, 0, 0, 0, 0]
+        torch.Generator().manual_seed(1), 200, [0, 0, 2, 0, 0, 0, 0, 0, 0]
     )
     found = [replace(e, overlap=0.7) for e in found]
     calibration = fit(search.register, found, right, answerable)
@@ -301,8 +337,8 @@ def test_evidence_that_never_differs_weighs_nothing():
 
 def test_calibrations_are_written_and_read(tmp_path):
     found = [
-        Calibration(method_name(search.register), (0.5,) * 8, -1.0, 0.75, {"part": "validation"}),
-        Calibration(method_name(partial(search.register, mirrors=True)), (1.0,) * 8, 0.0, 0.9),
+        Calibration(method_name(search.register), (0.5,) * 9, -1.0, 0.75, {"part": "validation"}),
+        Calibration(method_name(partial(search.register, mirrors=True)), (1.0,) * 9, 0.0, 0.9),
     ]
     write_calibrations(tmp_path / "c.json", found)
     assert read_calibration(search.register, tmp_path / "c.json") == found[0]
@@ -312,7 +348,7 @@ def test_calibrations_are_written_and_read(tmp_path):
 def damaged(**changes):
     entry = {
         "method": "m",
-        "weights": [0.0] * 8,
+        "weights": [0.0] * len(NAMES),
         "intercept": 0.0,
         "threshold": 0.9,
         "fitted_on": {},
@@ -327,8 +363,8 @@ def damaged(**changes):
         ("", "Expecting value"),
         ("[1, 2]", "expected calibrations"),
         (json.dumps({"evidence": NAMES[1:], "calibrations": []}), "it weighs"),
-        (damaged(weights=[0.0] * 7), "weights: expected one for each of overlap"),
-        (damaged(weights=[-1.0] * 8), "weights: expected none below zero"),
+        (damaged(weights=[0.0] * 8), "weights: expected one for each of overlap"),
+        (damaged(weights=[-1.0] * 9), "weights: expected none below zero"),
         (damaged(weights=None), "expected calibrations"),
         (damaged(intercept=math.nan), "intercept: expected a finite number, got nan"),
         (damaged(threshold=0), r"threshold: expected a value in \(0, 1\], got 0"),
@@ -354,7 +390,7 @@ def test_a_calibration_of_another_method_is_refused(method):
 
 
 def test_too_few_pairs_are_refused():
-    found, right, answerable = drawn(torch.Generator().manual_seed(0), 60, [0.0] * 8)
+    found, right, answerable = drawn(torch.Generator().manual_seed(0), 60, [0.0] * len(NAMES))
     with pytest.raises(ValueError, match="at least 5 pairs that are right"):
         fit(search.register, found, [False] * 60, answerable)
     with pytest.raises(ValueError, match=r"right, answerable: expected one a pair \(60\)"):
