@@ -3,8 +3,8 @@
 A climb (:mod:`equicomir.registration.refine`) interpolates the moving image alone, which evens out
 some of its noise and none of the fixed one's; so where it ends depends on which image moves. Here
 it is done both ways, at full resolution, and halfway between both ends is taken: exchanging the
-images then gives the inverse, and noise moves the end less. It is where a search by information
-ends, and what any alignment can be compared with, to see how exact it is.
+images then gives the inverse, and noise moves the end a little less. A search by information ends
+here where images are large; and any alignment can be compared with it, to see how exact it is.
 """
 
 import math

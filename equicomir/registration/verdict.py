@@ -8,7 +8,7 @@ the validation pairs that have no answer. ``benchmarks/confidence.py`` fits and 
 writes ``calibration.json``; what that file says of its pairs is how far a confidence can be
 believed: for images unlike those, fit one's own by :func:`fit`.
 
-It costs four registrations instead of one.
+It costs four registrations instead of one, and two climbs.
 """
 
 import json
