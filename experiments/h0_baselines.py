@@ -74,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--widths", type=int, nargs="+", default=STEERABLE.widths, help="of both")
     parser.add_argument("--pooling", default=STEERABLE.pooling, choices=("average", "blur"))
     parser.add_argument("--patch-size", type=int, default=96, help="of training patches, px")
+    parser.add_argument("--batch", type=int, default=TrainingSettings.batch, help="pairs a step")
     parser.add_argument("--pairs", type=int, default=100, help="a level and direction")
     parser.add_argument("--elastix-pairs", type=int, default=25, help="a level and direction")
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=displacements.LEVELS)
@@ -263,6 +264,7 @@ def main() -> None:
         minutes=chosen.minutes,
         steps=chosen.steps,
         patch_size=chosen.patch_size,
+        batch=chosen.batch,
         high_pass_cutoff=chosen.high_pass or None,
         curves=tuple(chosen.curves),
     )

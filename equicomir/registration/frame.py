@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from equicomir.geometry import corners, inverse, transform_points
@@ -26,8 +25,9 @@ from equicomir.registration.measures import (
     shrunk,
     sums_at_points,
 )
+from equicomir.registration.overlap import overlap_points, visible
 from equicomir.registration.refine import climb, coefficients
-from equicomir.shapes import ArrayMask, Matrix, Points
+from equicomir.shapes import ArrayMask, Matrix
 
 _LEAST_SIDE = 16  # pixels
 _LARGEST_PIXELS = 2**17  # of the coarsest scale: of more, all translations take too long
@@ -35,8 +35,6 @@ _STARTS = 10  # that are followed from the coarsest scale
 _HOPEFUL = 0.7  # of the best score: those that stay below are followed no further
 #: (pixels, the steepest slope at which it ends, steps) of a climb: to compare starts, and the last.
 _QUICK, _LAST = (2048, 3e-3, 5), (65536, 3e-5, 12)
-_WITHIN = 1.0  # pixels from the border of the moving image, so that a climb does not leave it
-_MASK_BORDER = 2  # pixels inside a mask whose spline would see what the mask covers
 _LEAST_POINTS = 32
 
 
@@ -48,7 +46,7 @@ class _Level:
     fixed: View
     moving: View
     spline: Tensor  # coefficients of the moving content
-    visible: Tensor  # (height, width): where the spline of the moving image sees no covered pixel
+    visible: ArrayMask  # (height, width): where that spline sees no covered pixel
 
 
 def search(
@@ -146,9 +144,7 @@ def _coarsest_factor(measure: Measure, fixed: View, moving: View) -> int:
 
 def _level(measure: Measure, fixed: View, moving: View, factor: int) -> _Level:
     f, m = shrunk(measure, fixed, factor), shrunk(measure, moving, factor)
-    border = 2 * _MASK_BORDER + 1
-    covered = F.max_pool2d(1 - m.mask, border, stride=1, padding=_MASK_BORDER)
-    return _Level(factor, f, m, coefficients(m.content), covered[0] == 0)
+    return _Level(factor, f, m, coefficients(m.content), visible(m.mask))
 
 
 def _refined(
@@ -160,7 +156,7 @@ def _refined(
 ) -> tuple[Matrix, float]:
     """Climb from a start, given and found at full resolution, over some pixels of one scale."""
     matrix, (samples, steepest, steps) = _at_factor(start, level.factor), effort
-    points = _overlap_points(level, matrix, samples)
+    points = overlap_points(level.fixed.mask, level.visible, matrix, samples)
     if len(points) < _LEAST_POINTS:
         return start, -math.inf
     rows, columns = torch.from_numpy(points.astype(np.int64)).T
@@ -181,29 +177,6 @@ def _refined(
         steps=steps,
     )
     return _at_full(end, level.factor), height
-
-
-def _overlap_points(level: _Level, moving_to_fixed: Matrix, samples: int) -> Points:
-    """Pixels (n, 2) of the fixed image, evenly spread, that fall well inside the moving one."""
-    height, width = level.fixed.mask.shape[-2:]
-    total = height * width
-    # Steps of the golden section spread any number of pixels evenly; without a common divisor
-    # with their number they meet none twice.
-    step = 1 if total <= samples else round(total * (math.sqrt(5) - 1) / 2)
-    while math.gcd(step, total) > 1:
-        step += 1
-    chosen = np.arange(min(total, 2 * samples)) * step % total
-    points = np.stack(np.divmod(chosen, width), axis=1)
-    inside = level.fixed.mask[0].bool().numpy()[points[:, 0], points[:, 1]]
-    points = points[inside].astype(np.float64)
-    seen = transform_points(inverse(moving_to_fixed), points)
-    last = np.array(level.visible.shape) - 1
-    within = ((seen >= _WITHIN) & (seen <= last - _WITHIN)).all(1)
-    points, nearest = points[within], np.rint(seen[within]).astype(np.int64)
-    visible: ArrayMask = level.visible.numpy()[nearest[:, 0], nearest[:, 1]]
-    kept: Points = points[visible][:samples]
-    in_order: Points = kept[np.lexsort(kept.T[::-1])]  # of the image: memory is read faster so
-    return in_order
 
 
 def _different(

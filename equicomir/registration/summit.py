@@ -12,18 +12,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from equicomir.geometry import image_centre, inverse, transform_points
 from equicomir.registration.measures import Measure, View, masked_channels, sums_at_points
+from equicomir.registration.overlap import overlap_points, visible
 from equicomir.registration.refine import climb, coefficients, interpolated
 from equicomir.shapes import Matrix, Points
 
 _MOST_POINTS, _LEAST_POINTS = 65536, 32
 _STEEPEST, _STEPS = 3e-4, 6  # of a climb: twice as many steps take the end no nearer
-_WITHIN = 1.0  # pixels from the border of the moving image, so that a climb does not leave it
-_MASK_BORDER = 2  # pixels inside a mask whose spline would see what the mask covers
 
 
 def summit(
@@ -67,7 +65,7 @@ def summit(
 def _climbed(
     measure: Measure, fixed: View, moving: View, start: Matrix, free_scale: bool
 ) -> Matrix | None:
-    points = _points(fixed, moving, start)
+    points = overlap_points(fixed.mask, visible(moving.mask), start, _MOST_POINTS)
     if len(points) < _LEAST_POINTS:
         return None
     score = _score(measure, fixed, points)
@@ -103,7 +101,7 @@ def height(measure: Measure, fixed: View, moving: View, moving_to_fixed: Matrix)
         >>> round(height(correlation(1), one, one, np.eye(3)), 6)
         1.0
     """
-    points = _points(fixed, moving, moving_to_fixed)
+    points = overlap_points(fixed.mask, visible(moving.mask), moving_to_fixed, _MOST_POINTS)
     if len(points) < _LEAST_POINTS:
         return -math.inf
     seen = transform_points(inverse(moving_to_fixed), points)
@@ -148,20 +146,3 @@ def _score(measure: Measure, fixed: View, points: Points) -> Callable[[Tensor], 
         return measure.score(sums_at_points(measure, own, masked_channels(measure, moving, inside)))
 
     return score
-
-
-def _points(fixed: View, moving: View, moving_to_fixed: Matrix) -> Points:
-    """Pixels (n, 2) of the fixed image that fall well inside the moving one; some, if many do."""
-    points = np.argwhere(fixed.mask[0].bool().numpy()).astype(np.float64)
-    seen = transform_points(inverse(moving_to_fixed), points)
-    side = 2 * _MASK_BORDER + 1
-    covered = F.max_pool2d(1 - moving.mask, side, stride=1, padding=_MASK_BORDER)[0].numpy() > 0
-    last = np.array(covered.shape) - 1
-    within = ((seen >= _WITHIN) & (seen <= last - _WITHIN)).all(1)
-    nearest = np.rint(seen[within]).astype(np.int64)
-    kept: Points = points[within][~covered[nearest[:, 0], nearest[:, 1]]]
-    if len(kept) > _MOST_POINTS:
-        # Steps of the golden section are spread evenly, and fall into no row of columns.
-        steps = np.arange(_MOST_POINTS) * (math.sqrt(5) - 1) / 2
-        kept = kept[np.unique((steps % 1 * len(kept)).astype(np.int64))]
-    return kept
