@@ -1,7 +1,7 @@
 """Fit the confidence of the methods on validation parts, and test it once on test parts.
 
     python benchmarks/confidence.py --data DATA_FOLDER [--pairs 60] [--fit]
-        [--evidence FILE.jsonl]
+        [--methods search ...] [--evidence FILE.jsonl]
 
 For each method and set, at a width where the method succeeds in some of the pairs only: pairs of
 one place at any angle, and as many without an answer, whose images come from different scenes or
@@ -328,17 +328,21 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="on validation, over the packaged one")
     parser.add_argument("--evidence", type=Path, default=None, help="where it is kept")
     parser.add_argument("--part", choices=["validation", "test"], default="test")
+    methods = list(dict.fromkeys(cell.method for cell in CELLS))
+    known = {method.__module__.split(".")[-1]: method for method in methods}
+    parser.add_argument("--methods", nargs="+", default=list(known), choices=known)
     chosen = parser.parse_args()
+    methods = [known[name] for name in chosen.methods]
+    cells = [cell for cell in CELLS if cell.method in methods]
     if chosen.fit:
-        found = gathered(CELLS, chosen.data, "validation", chosen.pairs, chosen.evidence)
+        found = gathered(cells, chosen.data, "validation", chosen.pairs, chosen.evidence)
         calibrations = fitted(found)
-        write_calibrations(PACKAGED, calibrations)
+        kept = [read_calibration(method) for method in known.values() if method not in methods]
+        write_calibrations(PACKAGED, [*kept, *calibrations])
         show("validation, on which it was fitted", found, calibrations)
-    calibrations = [
-        read_calibration(method) for method in dict.fromkeys(cell.method for cell in CELLS)
-    ]
+    calibrations = [read_calibration(method) for method in methods]
     if chosen.part == "test":
-        found = gathered(CELLS, chosen.data, "test", chosen.pairs, chosen.evidence)
+        found = gathered(cells, chosen.data, "test", chosen.pairs, chosen.evidence)
         show("test", found, calibrations)
 
 

@@ -13,12 +13,18 @@ import torch
 from torch import Tensor
 
 from equicomir.geometry import image_centre, inverse, rigid, warp
-from equicomir.registration.measures import Measure, View, masked_channels, sums_at_half_turns
+from equicomir.registration.measures import (
+    Measure,
+    View,
+    is_rough,
+    masked_channels,
+    sums_at_half_turns,
+)
 from equicomir.shapes import Matrix
 
 _AT_ONCE = 2**21  # numbers in a batch of sums: more than a processor's own memory is slower
 _MANY_SUMS = 8
-_ROUGHLY = 0.95  # of the overlap asked for, where it is summed over blocks
+_ROUGHLY = 0.98  # of the overlap asked for, where it is summed over blocks
 _STEP_PIXELS = 2.0  # by which the rim moves from one angle, or one scale, to the next
 _APART = 1.5  # steps between two distinct starts
 
@@ -53,8 +59,8 @@ def all_starts(
         mirrors: whether its mirror image is tried too.
 
     Returns:
-        One start for each; its score is minus infinity where no overlap is large enough or has
-        content.
+        One start for each; its score, times overlap^growth of the measure, is minus infinity
+        where no overlap is large enough or has content.
     """
     shape, moving_shape = fixed.mask.shape[-2:], moving.mask.shape[-2:]
     radius = min(*shape, *moving_shape) / 2
@@ -63,7 +69,8 @@ def all_starts(
     magnifications = np.geomspace(*scales, 1 + math.ceil(span * radius / _STEP_PIXELS))
     starts = []
     for scale in magnifications.tolist():
-        least = minimum_overlap * min(float(fixed.mask.sum()), scale**2 * float(moving.mask.sum()))
+        most = min(float(fixed.mask.sum()), scale**2 * float(moving.mask.sum()))
+        least = minimum_overlap * most
         margin = _margin(shape, moving_shape, scale, least)
         channels = masked_channels(measure, fixed.content, fixed.mask).float()
         size, corner = _canvas(shape, moving_shape, scale)
@@ -84,7 +91,7 @@ def all_starts(
                 canvas = _on_canvas(measure, moving, [x for _, x in upper], size, corner)
                 both = sums_of(canvas)
                 for some, sums in zip((upper, lower), both, strict=True):
-                    scores = _scores(measure, sums, least)
+                    scores = _scores(measure, sums, least, most, is_rough(measure, channels))
                     for (degrees, matrix), surface in zip(some, scores, strict=True):
                         row, column = divmod(int(surface.argmax()), surface.shape[1])
                         moved = rigid(0, (margin[0] - row, margin[1] - column)) @ matrix
@@ -94,11 +101,14 @@ def all_starts(
     return starts
 
 
-def _scores(measure: Measure, sums: Tensor, least: float) -> Tensor:
-    """At each lag; minus infinity where the overlap is too small."""
-    if measure.rough_overlap:
+def _scores(measure: Measure, sums: Tensor, least: float, most: float, rough: bool) -> Tensor:
+    """By which lags are compared; minus infinity where the overlap is too small."""
+    if rough:
         least *= _ROUGHLY
     enough = sums[0] >= least - 0.5  # counts, but for rounding
+    if measure.growth:
+        scores = measure.score(sums) * (sums[0].clamp(min=0) / most) ** measure.growth
+        return scores.nan_to_num_(nan=-torch.inf).masked_fill_(~enough, -torch.inf)
     if len(sums) > _MANY_SUMS:  # then gathering costs less than needless scores
         scores = torch.full_like(sums[0], -torch.inf)
         scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)

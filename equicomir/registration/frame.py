@@ -25,17 +25,28 @@ from equicomir.registration.measures import (
     shrunk,
     sums_at_points,
 )
-from equicomir.registration.overlap import overlap_points, visible
+from equicomir.registration.overlap import overlap_points, overlap_share, visible
 from equicomir.registration.refine import climb, coefficients
 from equicomir.shapes import ArrayMask, Matrix
 
 _LEAST_SIDE = 16  # pixels
 _LARGEST_PIXELS = 2**17  # of the coarsest scale: of more, all translations take too long
 _STARTS = 10  # that are followed from the coarsest scale
-_HOPEFUL = 0.7  # of the best score: those that stay below are followed no further
+#: Parts of the best score: those that stay below are followed no further, of the starts, whose
+#: angles are coarse, and of those that have climbed.
+_LIKELY, _HOPEFUL = 0.5, 0.5
 #: (pixels, the steepest slope at which it ends, steps) of a climb: to compare starts, and the last.
 _QUICK, _LAST = (2048, 3e-3, 5), (65536, 3e-5, 12)
 _LEAST_POINTS = 32
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where a climb ended, at full resolution."""
+
+    matrix: Matrix
+    score: float
+    rank: float  # by which it is compared with others: the score, by the overlap it was found in
 
 
 @dataclass(frozen=True)
@@ -88,24 +99,25 @@ def search(
         least = score_by_angle.get(start.degrees, -math.inf)
         score_by_angle[start.degrees] = max(start.score, least)
     chosen = distinct(starts, level.fixed, level.moving, _STARTS)
-    ends = [(_at_full(start.moving_to_fixed, factor), start.score) for start in chosen]
+    ends = [
+        _End(_at_full(start.moving_to_fixed, factor), start.score, start.score) for start in chosen
+    ]
+    ends = _promising(ends, _LIKELY)
     free_scale = scales[0] < scales[1]
     while level.factor > 1 or len(ends) > 1:
         # One scale after the other, each with half the starts of the one before.
         count = max(1, len(ends) // 2)
-        climbed = [_refined(measure, level, x, free_scale, _QUICK) for x, _ in ends]
-        best = max((score for _, score in climbed), default=-math.inf)
-        hopeful = [end for end in climbed if end[1] >= min(best, _HOPEFUL * best)]
-        ends = _different(hopeful, moving, count)
+        climbed = [_refined(measure, level, e.matrix, free_scale, _QUICK) for e in ends]
+        ends = _different(_promising(climbed, _HOPEFUL), moving, count)
         if level.factor > 1:
             level = _level(measure, fixed, moving, level.factor // 2)
-    ends = [_refined(measure, level, x, free_scale, _LAST) for x, _ in ends]
-    if not ends or not math.isfinite(ends[0][1]):
+    ends = [_refined(measure, level, e.matrix, free_scale, _LAST) for e in ends]
+    if not ends or not math.isfinite(ends[0].score):
         return not_found(
             "No content was found in any overlap of at least "
             f"{minimum_overlap:g} of the smaller mask; allow a smaller overlap."
         )
-    return Alignment(*ends[0], list(score_by_angle.items()))
+    return Alignment(ends[0].matrix, ends[0].score, list(score_by_angle.items()))
 
 
 def _check_options(
@@ -153,12 +165,12 @@ def _refined(
     start: Matrix,
     free_scale: bool,
     effort: tuple[int, float, int],
-) -> tuple[Matrix, float]:
+) -> _End:
     """Climb from a start, given and found at full resolution, over some pixels of one scale."""
     matrix, (samples, steepest, steps) = _at_factor(start, level.factor), effort
     points = overlap_points(level.fixed.mask, level.visible, matrix, samples)
     if len(points) < _LEAST_POINTS:
-        return start, -math.inf
+        return _End(start, -math.inf, -math.inf)
     rows, columns = torch.from_numpy(points.astype(np.int64)).T
     inside = torch.ones(1, 1, len(points), dtype=torch.float64)
     fixed = masked_channels(measure, level.fixed.content[:, None, rows, columns], inside)
@@ -176,21 +188,26 @@ def _refined(
         steepest=steepest,
         steps=steps,
     )
-    return _at_full(end, level.factor), height
+    share = overlap_share(level.fixed.mask, level.visible, end)
+    return _End(_at_full(end, level.factor), height, height * share**measure.growth)
 
 
-def _different(
-    ends: list[tuple[Matrix, float]], moving: View, count: int
-) -> list[tuple[Matrix, float]]:
+def _promising(ends: list[_End], part: float) -> list[_End]:
+    """Those that are not far below the best."""
+    best = max((end.rank for end in ends), default=-math.inf)
+    return [end for end in ends if end.rank >= min(best, part * best)]
+
+
+def _different(ends: list[_End], moving: View, count: int) -> list[_End]:
     """The best ends, no two of which are the same place."""
     edges = corners(*moving.mask.shape[-2:])
-    kept: list[tuple[Matrix, float]] = []
-    for end in sorted(ends, key=lambda e: -e[1]):
+    kept: list[_End] = []
+    for end in sorted(ends, key=lambda e: -e.rank):
         gaps = (
-            np.abs(transform_points(end[0], edges) - transform_points(k[0], edges)).max()
+            np.abs(transform_points(end.matrix, edges) - transform_points(k.matrix, edges)).max()
             for k in kept
         )
-        if math.isfinite(end[1]) and len(kept) < count and all(gap > 1 for gap in gaps):
+        if math.isfinite(end.score) and len(kept) < count and all(gap > 1 for gap in gaps):
             kept.append(end)
     return kept
 

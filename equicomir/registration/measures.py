@@ -43,6 +43,8 @@ class Measure:
             None.
         rough_overlap: the overlap only decides where there is enough of it and divides by it, so
             that in large images it may be summed over blocks.
+        growth: places are compared by score x overlap^growth. By chance alone a correlation of n
+            pixels is as large as n^(-1/2): with growth 1/2 a small overlap is no advantage.
     """
 
     content: Callable[[Tensor, Tensor], Tensor]
@@ -53,6 +55,7 @@ class Measure:
     kept_energy: float = 0.0
     quick: "Measure | None" = None
     rough_overlap: bool = False
+    growth: float = 0.0
 
 
 _OVERLAP = Measure(lambda x, _: x, lambda x: x[..., :0, :, :], [[(0, 0)]], lambda sums: sums[0])
@@ -184,7 +187,7 @@ def sums_at_half_turns(
     straight = _moved_back(fixed, size, origin)
     behind = _moved_back(fixed.flip(-2, -1), size, (rows, columns))
     # Blocks may do for the overlap: then the spectra of the masks are not needed.
-    rough = measure.rough_overlap and min(fixed.shape[-2:]) >= _LARGE
+    rough = is_rough(measure, fixed)
     by_blocks = _rough_overlaps(fixed, sides, lags, origin) if rough else None
 
     def both(moving: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,6 +199,11 @@ def sums_at_half_turns(
         return one, other.flip(-2, -1)
 
     return both
+
+
+def is_rough(measure: Measure, fixed: Tensor) -> bool:
+    """Whether the overlap with a fixed image is summed over blocks."""
+    return measure.rough_overlap and min(fixed.shape[-2:]) >= _LARGE
 
 
 def _fast_size(

@@ -28,6 +28,9 @@ def register(
 ) -> Alignment:
     """Find the rotation and translation, whatever they are, that align two representations.
 
+    Of places with different overlaps that one is taken whose correlation times the root of the
+    overlap is greatest: by chance alone, few pixels agree better than many.
+
     Args:
         fixed: (height, width) or (channels, height, width), 16 pixels or more a side.
         moving: likewise, with as many channels; its size may differ.
@@ -42,8 +45,9 @@ def register(
     Returns:
         The alignment: ``score`` is the normalised cross-correlation over the overlap, in
         [-1, 1], averaged over channels by energy; ``score_by_angle`` holds the best correlation
-        at each angle of the coarsest scale, with the means and energies of the whole images. A
-        failure, if no overlap has content.
+        at each angle of the coarsest scale, with the means and energies of the whole images,
+        times the root of the overlap (a part of the smaller image). A failure, if no overlap
+        has content.
 
     Raises:
         TypeError: not arrays of real numbers.
@@ -116,6 +120,7 @@ def correlation(channels: int) -> Measure:
         coarsest_side=32,
         kept_energy=0.8,
         quick=_covariance(channels),
+        growth=0.5,
     )
 
 
@@ -130,7 +135,9 @@ def _covariance(channels: int) -> Measure:
         quotient: Tensor = sums[1] / (sums[0].clamp(min=1) * channels)
         return quotient
 
-    return Measure(standardised, lambda content: content, sums, score, rough_overlap=True)
+    return Measure(
+        standardised, lambda content: content, sums, score, rough_overlap=True, growth=0.5
+    )
 
 
 def standardised(image: Tensor, inside: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
 from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE, SECOND_HARMONIC
 from equicomir.images.phantoms import render
 from equicomir.images.tissues import cells, fibres, vessels
-from equicomir.registration import search
+from equicomir.registration import frame, search
 from equicomir.registration.measures import (
     masked_channels,
     shrunk,
@@ -317,3 +317,37 @@ def test_bad_options_are_named():
             search.register(image, image, scales=scales)
     with pytest.raises(ValueError, match=r"moving: expected .* at least 16 pixels, got \(32, 12\)"):
         search.register(image, image[:, :12])
+
+
+def noisy_pair(generator):
+    """Two fine-grained images of one scene, more noise than scene, and the truth."""
+    side, size, corner = 40, 90, rigid(0, (25, 25))
+    draw = np.random.default_rng(generator.initial_seed())
+    grains = [
+        scipy.ndimage.gaussian_filter(draw.normal(size=n), 1)
+        for n in [(size, size)] + 2 * [(side, side)]
+    ]
+    scene, *noise = (grain / grain.std() for grain in grains)
+    scene = torch.from_numpy(scene)[None, None]
+    truth = rigid(
+        draw.uniform(-180, 180), tuple(draw.uniform(-3, 3, 2)), centre=image_centre(side, side)
+    )
+    views = (
+        warp_image(scene, corner @ moved, size=(side, side))[0] for moved in (np.eye(3), truth)
+    )
+    return *(x[0].numpy() + 1.3 * n for x, n in zip(views, noise, strict=True)), truth
+
+
+def test_few_pixels_that_agree_by_chance_do_not_win():
+    """Each pair is found; without weighing the overlap small overlaps win over most of them."""
+    weighed = search.correlation(1)
+    measures = (weighed, replace(weighed, growth=0.0, quick=replace(weighed.quick, growth=0.0)))
+    counts = [0, 0]
+    for seed in range(6):
+        fixed, moving, truth = noisy_pair(torch.Generator().manual_seed(seed))
+        for number, measure in enumerate(measures):
+            views = (view(measure, image, None) for image in (fixed, moving))
+            found = frame.search(measure, *views, minimum_overlap=0.3).moving_to_fixed
+            counts[number] += corner_error(truth, found, 40) < 2
+    assert counts[0] == 6
+    assert counts[1] <= 3
