@@ -229,3 +229,9 @@ def test_a_cluster_that_loses_a_worker_loses_no_result(tmp_path):
     counted = Counter((line["variant"], line["settings"]["training"]["seed"]) for line in stands)
     names = [variant.name for variant in TRIED.variants]
     assert counted == {(name, seed): 1 for name in names for seed in (0, 1)}
+
+
+def test_a_set_without_its_folder_is_not_silently_another(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        frame.main(TRIED, LISTS, ["--set", "tissue_core", "--dry-run", "--out", str(tmp_path)])
+    assert "--data: expected the folder" in capsys.readouterr().err

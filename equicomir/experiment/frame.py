@@ -59,7 +59,7 @@ def main(experiment: Experiment, lists: Path, argv: Sequence[str] | None = None)
     budget = QUICK if chosen.quick else experiment.full if chosen.full else experiment.default
     sets = [EMBEDDED]
     if chosen.data is not None:
-        sets = [one for one in SETS if one.name in chosen.set]
+        sets = [one for one in SETS if one.name in (chosen.set or [SETS[0].name])]
     planned = tasks(experiment, sets, budget)
     console.print(f"[bold]{experiment.name}[/]: {experiment.hypothesis}", highlight=False)
     console.print(f"Refuted if: {experiment.refuted_if}", highlight=False)
@@ -77,7 +77,9 @@ def _arguments(experiment: Experiment, argv: Sequence[str] | None) -> argparse.N
     parser = argparse.ArgumentParser(description=f"{experiment.name}: {experiment.hypothesis}")
     names = [one.name for one in SETS]
     parser.add_argument("--data", type=Path, help="folder of the data sets; the embedded picture")
-    parser.add_argument("--set", nargs="+", choices=names, default=names[:1], metavar="NAME")
+    parser.add_argument(
+        "--set", nargs="+", choices=names, metavar="NAME", help="the first if not said"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="whether everything runs: two minutes")
     how.add_argument("--full", action="store_true", help="for a cluster")
@@ -89,6 +91,8 @@ def _arguments(experiment: Experiment, argv: Sequence[str] | None) -> argparse.N
     chosen = parser.parse_args(argv)
     if chosen.jobs < 1:
         parser.error(f"--jobs: expected at least 1, got {chosen.jobs}.")
+    if chosen.set and chosen.data is None:
+        parser.error("--data: expected the folder of the data sets where --set is said.")
     if (chosen.backend == "dask") != (chosen.address is not None):
         parser.error("--address: expected with --backend dask, and only there.")
     return chosen
@@ -175,15 +179,15 @@ def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
 
 
 def _print_what_became(console: Console, became: Counter[Status]) -> None:
-    said = {
+    said: dict[Status, str] = {
         "run": "run now",
         "stood": "stood in the records",
         "elsewhere": "being run by another process: come back for them",
         "gate": "not run, as their gate did not hold: the records say what did not",
     }
     for status, words in said.items():
-        if became[status]:  # type: ignore[index]
-            console.print(f"  {became[status]} {words}")  # type: ignore[index]
+        if became[status]:
+            console.print(f"  {became[status]} {words}")
 
 
 def summarise(
