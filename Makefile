@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: demo test bench figures clean
 
 demo: $(READY)
-	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --patch-size 64 --pairs 25 \
+	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --pairs 25 \
 		--elastix-pairs 2 --out runs/demo
 
 test: $(READY)

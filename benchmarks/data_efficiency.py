@@ -11,7 +11,7 @@ nothing validated. Amounts of one set are nested, so that more data is the old d
 - ``brain_mri``: 3, 6, 12, 24 and 48 slices, evenly spaced over the one training patient (their
   order is that of their names): each amount is every second slice of the next;
 - ``motor_neurons``: the leading rows of the one training image, an eighth to all of them, but at
-  least as many as a patch has (96, where an eighth would be 95).
+  least as many as a patch has.
 
 One line a run is kept in ``RECORDS/SET.jsonl``; a run that stands there is skipped, one that was
 killed goes on from its checkpoint in ``OUT/models``, and several processes may share the runs.

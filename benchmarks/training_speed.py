@@ -2,15 +2,16 @@
 
     python benchmarks/training_speed.py [--device cpu] [--steps 20] [--channels 16]
     python benchmarks/training_speed.py --set DATA/brain_mri --modalities T1 T2 --minutes 5
-        [--out FILE.jsonl]
+        [--masks NAME] [--out FILE.jsonl]
 
 The first form prints, in one run and in turn (a machine that drifts slows all of them), pairs a
 second of every encoder at about the same number of channels, where the time of a step goes, and
 the memory it takes. The second trains each of them for so many minutes on the training part (or
 ``--training-steps``, where other work would eat the minutes), asks every so often how many pairs of
 the validation part it registers (that time does not count), and prints the success after each
-share of the minutes. ``--out`` keeps every curve as a record; one that stands there is not made
-again. Both run on a GPU with ``--device cuda``.
+share of the minutes; the model that validation liked best then registers the first pairs of the
+committed test list. ``--out`` keeps every curve as a record; one that stands there is not made
+again. Both forms run on a GPU with ``--device cuda``.
 """
 
 import argparse
@@ -31,8 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from equicomir.evaluation import records
-from equicomir.evaluation.displacements import draw_pairs
-from equicomir.evaluation.validation import registration_score
+from equicomir.evaluation.alignment import Outcome, evaluate, summarise
+from equicomir.evaluation.displacements import TestPair, draw_pairs, read_pairs
+from equicomir.evaluation.validation import register_by, registration_score
 from equicomir.images.batches import Batches
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
@@ -45,6 +47,7 @@ from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.start import new_model, objective
 
+LISTS = Path(__file__).parent / "pairs"
 LEVEL, PAIRS = "any", 25  # of the curves; pairs a direction
 PARTS = ("cut patches", "encode", "turn back, loss", "backward", "optimiser")
 
@@ -137,12 +140,18 @@ def speed(console: Console, scenes: list[Scene], chosen: argparse.Namespace) -> 
 
 
 def curve(
-    parts: Parts, encoder: EncoderSettings, settings: TrainingSettings, width: int, device: str
-) -> dict[str, Any]:
-    """Facts of one training: its curve of (minutes of training, success on the validation part).
+    parts: Parts,
+    encoder: EncoderSettings,
+    settings: TrainingSettings,
+    chosen: argparse.Namespace,
+    listed: list[TestPair],
+) -> tuple[list[Outcome], dict[str, Any]]:
+    """One training: what its best model made of the test pairs, and its curve.
 
-    Time for validating is left out.
+    The curve is (minutes of training, success on the validation part); time for validating is
+    left out.
     """
+    width, device = chosen.width, chosen.device
     first, second = parts.modalities
     generator = np.random.default_rng(width)
     pairs = draw_pairs(
@@ -162,7 +171,20 @@ def curve(
     fabric = Fabric(accelerator="gpu" if device == "cuda" else "cpu", devices=1)
     done = train(parts.train, encoder, settings, validate=validate, fabric=fabric)
     steps = [step for step, _ in done.validations]
-    return {"curve": points, "curve_steps": steps, "commit": commit(), "command": command()}
+    outcomes = evaluate(partial(register_by, done.model.encode), listed, parts.test)
+    facts = {"curve": points, "curve_steps": steps, "commit": commit(), "command": command()}
+    return outcomes, facts
+
+
+def listed_pairs(parts: Parts, width: int, count: int) -> list[TestPair]:
+    """The first pairs of each direction of the committed test list; none where it has none."""
+    path = LISTS / f"{parts.name}_{'_'.join(parts.modalities)}_{width}.csv"
+    every = [pair for pair in read_pairs(path) if pair.level == LEVEL] if path.exists() else []
+    return [
+        pair
+        for fixed in parts.modalities
+        for pair in [pair for pair in every if pair.fixed == fixed][:count]
+    ]
 
 
 def curve_settings(
@@ -184,18 +206,27 @@ def curve_settings(
         "width": chosen.width,
         "level": LEVEL,
         "pairs_a_direction": PAIRS,
+        "test_pairs_a_direction": chosen.test_pairs,
     }
 
 
-def recorded(path: Path | None, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """The facts of a curve: from the records where it stands there, else made, and kept there."""
+def recorded(
+    path: Path | None,
+    settings: dict[str, Any],
+    make: Callable[[], tuple[list[Outcome], dict[str, Any]]],
+) -> dict[str, Any] | None:
+    """The facts of a curve: from the records where it stands there, else made, and kept there.
+
+    None where another process is making it.
+    """
     key = records.run_key(settings)
     with nullcontext(True) if path is None else records.claim(path, key) as mine:
         if path is not None and not mine:
             return records.done(path).get(key)
-        facts = make()
+        outcomes, facts = make()
+        facts["test_success"] = summarise(outcomes).success if outcomes else None
         if path is not None:
-            records.append(path, [], settings=settings, **facts)
+            records.append(path, outcomes, settings=settings, **facts)
         return facts
 
 
@@ -208,7 +239,7 @@ def curves(console: Console, parts: Parts, chosen: argparse.Namespace) -> None:
         validations=chosen.validations,
         seed=chosen.seed,
     )
-    title = f"Success at {chosen.width} px, validation, {2 * PAIRS} pairs at level {LEVEL}"
+    title = f"Success at {chosen.width} px, level {LEVEL}, {2 * PAIRS} validation pairs"
     table = Table(title=title)
     table.add_column("encoder")
     for i in range(chosen.validations):
@@ -217,6 +248,8 @@ def curves(console: Console, parts: Parts, chosen: argparse.Namespace) -> None:
         if settings.steps:
             after = f"{settings.steps * share:.0f} steps"
         table.add_column(after, justify="right")
+    table.add_column("test", justify="right")
+    listed = listed_pairs(parts, chosen.width, chosen.test_pairs)
     data = fingerprint([*parts.train, *parts.validation])
     for name, encoder in encoders(chosen.channels).items():
         if name not in chosen.encoders:
@@ -224,12 +257,13 @@ def curves(console: Console, parts: Parts, chosen: argparse.Namespace) -> None:
         size = 64 if name == "tiramisu" else chosen.patch_size
         turns = 4 if name in ("plain", "tiramisu") else None  # CoMIR's own constraint
         fitting = replace(settings, patch_size=size, turns=turns)
-        make = partial(curve, parts, encoder, fitting, chosen.width, chosen.device)
+        make = partial(curve, parts, encoder, fitting, chosen, listed)
         of_run = curve_settings(parts, name, fitting, data, chosen)
         facts = recorded(chosen.out, of_run, make)
         cells = ["another process has it"]
         if facts is not None:
-            cells = [f"{100 * success:.0f} %" for _, success in facts["curve"]]
+            every = [success for _, success in facts["curve"]] + [facts["test_success"]]
+            cells = ["no list" if one is None else f"{100 * one:.0f} %" for one in every]
         table.add_row(name, *cells)
     console.print(table)
 
@@ -240,20 +274,24 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--steps", type=int, default=20, help="timed, each encoder")
     parser.add_argument("--channels", type=int, default=16, help="at full resolution, about")
-    parser.add_argument("--patch-size", type=int, default=96)
+    parser.add_argument("--patch-size", type=int, default=TrainingSettings.patch_size)
     parser.add_argument("--set", type=Path)
     parser.add_argument("--modalities", nargs=2)
+    parser.add_argument("--masks", help="name of the folder of masks, where the set has one")
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument("--minutes", type=float, help="curves: train for so long, each encoder")
     how_long.add_argument("--training-steps", type=int, help="curves: or for so many steps")
     parser.add_argument("--width", type=int, default=64, help="of the pairs to register, px")
-    parser.add_argument("--validations", type=int, default=6)
+    parser.add_argument("--validations", type=int, default=5)
+    parser.add_argument("--test-pairs", type=int, default=50, help="a direction, in the end")
     names = list(encoders(16))
     parser.add_argument("--encoders", nargs="+", default=names, choices=names, metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file of the curves' records")
     chosen = parser.parse_args()
-    parts = read_parts(chosen.set, chosen.modalities) if chosen.set else embedded()
+    parts = embedded()
+    if chosen.set:
+        parts = read_parts(chosen.set, chosen.modalities, masks=chosen.masks)
     console = Console(width=120)
     if chosen.minutes is None and chosen.training_steps is None:
         speed(console, parts.train, chosen)

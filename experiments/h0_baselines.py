@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--smooth", action="store_true", help="smooth kernels, where steerable")
     parser.add_argument("--widths", type=int, nargs="+", default=STEERABLE.widths, help="of both")
     parser.add_argument("--pooling", default=STEERABLE.pooling, choices=("average", "blur"))
-    parser.add_argument("--patch-size", type=int, default=96, help="of training patches, px")
+    parser.add_argument("--patch-size", type=int, default=TrainingSettings.patch_size, help="px")
     parser.add_argument("--batch", type=int, default=TrainingSettings.batch, help="pairs a step")
     parser.add_argument("--pairs", type=int, default=100, help="a level and direction")
     parser.add_argument("--elastix-pairs", type=int, default=25, help="a level and direction")

@@ -24,7 +24,7 @@ from equicomir.training.settings import TrainingSettings
 PLAIN = EncoderSettings(family="plain")
 TIRAMISU = EncoderSettings(family="tiramisu")
 AS_THEY_ARE, QUARTERS = TrainingSettings(turns=1), TrainingSettings(turns=4)
-COMIR = TrainingSettings(turns=4, patch_size=64, high_pass_cutoff=None)  # of multiples of 64 px
+COMIR = TrainingSettings(turns=4, high_pass_cutoff=None)
 COSINE = TrainingSettings(similarity="cosine", temperature=0.1)
 
 EXPERIMENT = Experiment(

@@ -32,7 +32,7 @@ EXPERIMENT = Experiment(
         Variant("training alone", training=TrainingSettings(high_pass_cutoff=CUT_OFF)),
         Variant("both", training=TrainingSettings(high_pass_cutoff=CUT_OFF), registration=FILTERED),
         Variant("half", training=TrainingSettings(high_pass_cutoff=CUT_OFF, unfiltered=0.5)),
-        Variant("0.025", training=TrainingSettings(high_pass_cutoff=0.025)),
+        Variant("0.035", training=TrainingSettings(high_pass_cutoff=0.035)),
         Variant("0.1", training=TrainingSettings(high_pass_cutoff=0.1)),
         Variant(
             "0.1 Butterworth",

@@ -192,13 +192,14 @@ def test_the_figure_asks_for_what_the_benchmark_runs():
 
 def test_a_curve_is_recorded_once_and_read_by_the_figure(monkeypatch, tmp_path, capsys):
     path = tmp_path / "embedded.jsonl"
-    told = "--training-steps 2 --validations 2 --encoders plain --patch-size 64 --channels 8"
+    told = "--training-steps 2 --validations 2 --encoders plain --test-pairs 1 --channels 8"
     monkeypatch.setattr(speed, "PAIRS", 1)
     monkeypatch.setattr(speed, "commit", lambda: "made up")
     monkeypatch.setattr(sys, "argv", ["training_speed", *told.split(), "--out", str(path)])
     speed.main()
     (line,) = records.read(path)
     assert line["curve_steps"] == [1, 2]
+    assert [pair["fixed"] for pair in line["pairs"]] == ["haematoxylin", "dab"]
     assert line["settings"]["training"]["turns"] == 4
     assert {"torch", "equicomir"} <= line["versions"].keys()
     assert line["machine"]["torch_threads"] >= 1

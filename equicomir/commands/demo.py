@@ -19,7 +19,7 @@ from equicomir.representations import EncoderSettings
 from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 
-_WIDTH, _PATCH = 128, 64  # of the pair and of the training patches, in pixels
+_WIDTH = 128  # of the pair, in pixels
 _DRAWN = 5  # of which the pair that is turned most is shown
 
 
@@ -55,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parsed(Demo, arguments, prog="equicomir demo")
     folder_to_write(options.out, holds="model")
     output, parts = options.output, embedded()
-    settings = TrainingSettings(
-        seed=options.seed, minutes=options.minutes, steps=options.steps, patch_size=_PATCH
-    )
+    settings = TrainingSettings(seed=options.seed, minutes=options.minutes, steps=options.steps)
     output.say(f"Training on {' and '.join(parts.modalities)} of one picture.")
     folder = options.out / "model"
     done = train(parts.train, EncoderSettings(), settings, folder=folder, quiet=output.quiet)

@@ -61,8 +61,8 @@ class TrainingSettings:
     seed: int = 0
     minutes: float = 5.0
     steps: int | None = None
-    patch_size: int = 96
-    batch: int = 12
+    patch_size: int = 64
+    batch: int = 24
     scenes_at_once: int | None = None
     learning_rate: float = 3e-3
     temperature: float = 0.5
