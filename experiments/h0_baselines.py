@@ -28,23 +28,22 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from equicomir import gate, properties, report
+from equicomir import gate, report
 from equicomir.evaluation import alignment, displacements, records
 from equicomir.evaluation.alignment import Method, Outcome
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.validation import register_by
-from equicomir.filters import high_pass, reach
+from equicomir.experiment.work import claims, identity
 from equicomir.geometry import rotation_degrees, warp_image
 from equicomir.images.pairs import Scene
 from equicomir.images.sources import Parts, embedded, read_parts
-from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.registration import elastix, features, search
 from equicomir.registration.alignment import Alignment
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.shapes import Array, ArrayMask, Matrix
 from equicomir.training.loop import Trained, train
 from equicomir.training.settings import TrainingSettings, training_settings
-from equicomir.training.start import new_model, objective
+from equicomir.training.start import new_model
 
 PAIRS = Path(__file__).parent.parent / "benchmarks" / "pairs"
 LEVELS = ("4", "any")
@@ -97,37 +96,6 @@ def arguments() -> argparse.Namespace:
     return chosen
 
 
-def claims(model: Representations, settings: TrainingSettings) -> list[properties.Property]:
-    """What the gate asks of the encoders, filter and loss of this run."""
-    cutoff = settings.high_pass_cutoff
-    image_filter = None if cutoff is None else partial(high_pass, cutoff=cutoff)
-    naive = partial(
-        properties.naive_info_nce,
-        temperature=settings.temperature,
-        mask=valid_disk(settings.patch_size, 0 if cutoff is None else reach(cutoff)),
-        image_filter=image_filter,
-    )
-    asked = []
-    for modality in model.scalings:
-        encoder = model.encoder(modality)
-        asked += properties.of_encoder(
-            f"encoder of {modality}",
-            partial(model.of_scaled, modality),
-            channels=len(model.scalings[modality].low),
-            size_multiple=encoder.size_multiple,
-            size_offset=encoder.size_offset,
-        )
-    if image_filter is not None:
-        asked += properties.of_filter(image_filter)
-    return asked + properties.of_loss(
-        objective(settings),
-        naive,
-        size=settings.patch_size,
-        channels=model.settings.representation_channels,
-        filtered=image_filter is not None,
-    )
-
-
 def pass_gate(
     console: Console, model: Representations, settings: TrainingSettings
 ) -> list[gate.Verdict]:
@@ -145,11 +113,6 @@ def pass_gate(
             )
         sys.exit(gate.GATE_FAILED)
     return verdicts
-
-
-def identity(fixed: Array, moving: Array, mask: ArrayMask, modalities: tuple[str, str]) -> Matrix:
-    """The floor: whatever comes, nothing moved."""
-    return np.eye(3)
 
 
 def on_raw(

@@ -10,6 +10,7 @@ from hypothesis import given
 from equicomir.commands.options import parsed
 from equicomir.commands.train import Train, told
 from equicomir.images.augmentation import Augmentation
+from equicomir.losses.penalties import Penalties
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.settings_file import read_settings, write_settings
@@ -30,6 +31,8 @@ OTHER = {
     "unfiltered": [0.5, 1.0],
     "similarity": ["cosine", "gaussian"],
     "curves": [("log",), ("log", "optical_density")],
+    "shift_pixels": [2],
+    "penalties": [Penalties(gradient_agreement=0.1), Penalties(1.0, 2.0, 3.0, 4.0)],
     "augmentation": [Augmentation(mirror=True), Augmentation(scale=1.5, noise=0.1)],
     "schedule": ["cosine"],
     "warm_up": [5],
@@ -68,8 +71,8 @@ def words(values):
         value = getattr(values, f.name)
         if value == f.default:
             continue
-        if isinstance(value, Augmentation):
-            typed += [word.replace("--", "--augmentation.", 1) for word in words(value)]
+        if isinstance(value, Augmentation | Penalties):
+            typed += [word.replace("--", f"--{f.name}.", 1) for word in words(value)]
             continue
         flag = f"--{f.name.replace('_', '-')}"
         listed = value if isinstance(value, tuple) else (value,)

@@ -117,6 +117,8 @@ def test_after_a_failed_gate_nothing_is_trained(tmp_path, monkeypatch):
         {"unfiltered": 1.0},
         {"similarity": "cosine", "temperature": 0.1},
         {"similarity": "correlation", "unfiltered": 0.5},
+        {"shift_pixels": 2},
+        {"shift_pixels": 1, "unfiltered": 0.5},
         {"high_pass_family": "butterworth", "patch_size": 64},
         {"high_pass_family": "ideal", "patch_size": 64},
     ],

@@ -18,6 +18,7 @@ from equicomir.encoders.steerable import FourierActivation
 from equicomir.images.batches import mixed_seed
 from equicomir.images.intensities import Scaling
 from equicomir.losses.contrastive import info_nce
+from equicomir.losses.penalties import Penalties
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.loop import train
 from equicomir.training.processes import from_all_processes
@@ -162,8 +163,10 @@ def loss_and_gradients(fabric, encoder):
     patches = torch.rand(2, 4, 1, 32, 32, generator=rng, dtype=torch.float64)
     each = 4 // fabric.world_size
     mine = patches[:, fabric.global_rank * each : (fabric.global_rank + 1) * each]
-    loss = info_nce(from_all_processes(network(list(mine))))
-    fabric.backward(loss)
+    seen = network(list(mine))
+    loss = info_nce(from_all_processes(seen))
+    penalty = Penalties(gradient_agreement=0.5, self_similarity=2.0).of(seen, list(mine))
+    fabric.backward(loss + penalty)
     gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
     statistics = torch.cat([b.flatten().double() for b in model.buffers()])
     return [loss.item()], gradients.tolist(), statistics.tolist()

@@ -27,12 +27,15 @@ from tyro.constructors import (
 )
 
 from equicomir.images.augmentation import Augmentation
+from equicomir.losses.penalties import Penalties
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 
 Options = TypeVar("Options")
 #: Everything that is settled by :mod:`equicomir.training.settings_file` too.
-_SETTINGS = (TrainingSettings, EncoderSettings, Augmentation)
+_SETTINGS = (TrainingSettings, EncoderSettings, Augmentation, Penalties)
+#: Settings that have options of their own, and of which none is meant where all are as by default.
+_OF_THEIR_OWN = {"augmentation": Augmentation(), "penalties": Penalties()}
 _RULES = ConstructorRegistry()
 
 _PLACE = "@"  # of the description in the help, whose lines tyro would break anew
@@ -176,13 +179,15 @@ def _settings(info: StructTypeInfo) -> StructConstructorSpec | None:
     options = []
     for field in fields(info.type):
         hint, value = hints[field.name], getattr(default, field.name)
-        if field.name == "augmentation":  # options of its own, which by default vary nothing
-            hint, value = Augmentation, value or Augmentation()
+        if field.name in _OF_THEIR_OWN:
+            nothing = _OF_THEIR_OWN[field.name]
+            hint, value = type(nothing), value or nothing
         options.append(StructFieldSpec(field.name, hint, value, told.get(field.name)))
 
     def made(**values: Any) -> Any:
-        if values.get("augmentation") == Augmentation():
-            values["augmentation"] = None
+        for name, nothing in _OF_THEIR_OWN.items():
+            if values.get(name) == nothing:
+                values[name] = None
         return replace(default, **values)
 
     return StructConstructorSpec(made, tuple(options))

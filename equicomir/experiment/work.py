@@ -27,7 +27,7 @@ from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.registration import distance, elastix, features, information, search
 from equicomir.registration.alignment import Alignment
 from equicomir.representations import EncoderSettings, Representations
-from equicomir.shapes import Array, ArrayMask, Images, Matrix
+from equicomir.shapes import Array, ArrayMask, Images, Matrix, Stack
 from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.start import filter_of, new_model, objective
@@ -65,7 +65,7 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
         model: untrained or trained.
         settings: of its training.
     """
-    image_filter, share = filter_of(settings), settings.unfiltered
+    image_filter, share, shift = filter_of(settings), settings.unfiltered, settings.shift_pixels
     filtered = image_filter is not None and share < 1
     asked = []
     for modality in model.scalings if turns_exactly(model.settings) else ():
@@ -80,14 +80,14 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
     if image_filter is not None:
         asked += properties.of_filter(image_filter)
     whole = partial(
-        properties.naive_info_nce,
+        partial(naive_with_shifted, shift=shift) if shift else properties.naive_info_nce,
         temperature=settings.temperature,
-        mask=valid_disk(settings.patch_size),
+        mask=valid_disk(settings.patch_size, shift),
         similarity=_OF_ONE_PAIR[settings.similarity],
     )
     naive = whole
     if filtered and image_filter is not None:
-        mask = valid_disk(settings.patch_size, image_filter.reach)
+        mask = valid_disk(settings.patch_size, image_filter.reach + shift)
         naive = partial(whole, mask=mask, image_filter=image_filter)
     return asked + properties.of_loss(
         objective(settings),
@@ -96,6 +96,16 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
         channels=model.settings.representation_channels,
         filtered=filtered and not share,
     )
+
+
+def naive_with_shifted(y: Stack, *, shift: int, **options: Any) -> Tensor:
+    """The naive loss with shifted representations among the negatives, by their definition."""
+    rolled = [
+        image.roll((rows, columns), dims=(-2, -1))
+        for rows, columns in ((shift, 0), (-shift, 0), (0, shift), (0, -shift))
+        for image in y.flatten(0, 1)
+    ]
+    return properties.naive_info_nce(y, negatives=torch.stack(rolled), **options)
 
 
 def turns_exactly(encoder: EncoderSettings) -> bool:

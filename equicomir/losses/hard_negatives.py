@@ -74,3 +74,30 @@ def shifted(representations: Stack, shifts: Tensor) -> Images:
         for scene, (rows, columns) in zip(representations.unbind(1), shifts, strict=True)
     ]
     return torch.stack(rolled, dim=1).flatten(0, 1)
+
+
+def shifted_around(representations: Stack, pixels: int) -> Images:
+    """Every representation shifted up, down, left and right, as negatives for ``info_nce``.
+
+    Nothing is drawn, so that all processes that share a batch have the same; and turning all
+    representations by a quarter turn turns these too, so that the loss keeps its invariance.
+
+    Args:
+        representations: shape (modalities, batch, channels, height, width).
+        pixels: by how much, at least 1.
+
+    Returns:
+        Shape (4 * modalities * batch, channels, height, width); borders as for :func:`shifted`.
+
+    Raises:
+        ValueError: ``pixels`` is less than 1.
+
+    Example:
+        >>> shifted_around(torch.rand(2, 3, 1, 8, 8), 2).shape
+        torch.Size([24, 1, 8, 8])
+    """
+    check_tensor("representations", representations, "modalities batch channels height width")
+    if pixels < 1:
+        raise ValueError(f"pixels: expected at least 1, got {pixels}.")
+    every = representations.flatten(0, 1)
+    return torch.cat([every.roll(by, dims=side) for side in (-2, -1) for by in (-pixels, pixels)])

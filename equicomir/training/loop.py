@@ -16,7 +16,7 @@ from equicomir.images.pairs import Scene
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.run import Run, Trained, Validate
 from equicomir.training.settings import TrainingSettings
-from equicomir.training.start import Loss
+from equicomir.training.start import Loss, Penalty
 from equicomir.training.watching import Watch
 
 __all__ = ["Trained", "train"]
@@ -28,6 +28,7 @@ def train(
     settings: TrainingSettings,
     *,
     loss: Loss | None = None,
+    penalty: Penalty | None = None,
     validate: Validate | None = None,
     initial: Representations | None = None,
     folder: Path | None = None,
@@ -46,6 +47,8 @@ def train(
         loss: of the representations (modalities, batch, channels, size, size) in the scene's own
             frame; :func:`objective` of the settings if None. Where it learns (critics), it is a
             module, and its parameters are trained too.
+        penalty: of the representations and the scaled patches they were made of, in the frame in
+            which the encoders saw them; added to the loss. That of the settings if None.
         validate: asked ``settings.validations`` times; the model it liked best is given back.
         initial: a model of the same encoders to begin from, such as one trained on phantoms;
             only its weights are taken.
@@ -79,7 +82,7 @@ def train(
             f"{settings.batch}."
         )
     with torch.random.fork_rng():
-        run = Run(scenes, encoder, settings, loss, initial, folder, fabric)
+        run = Run(scenes, encoder, settings, loss, penalty, initial, folder, fabric)
         seen = fabric.is_global_zero  # by a person: one process of all
         watch = Watch(
             folder if seen else None,

@@ -26,7 +26,7 @@ from equicomir.training.checkpoints import LAST, difference, read_checkpoint, wr
 from equicomir.training.processes import from_all_processes
 from equicomir.training.schedule import MEASURED, rate
 from equicomir.training.settings import INDIFFERENT, TrainingSettings
-from equicomir.training.start import Loss, new_model, objective
+from equicomir.training.start import Loss, Penalty, new_model, objective, penalty_of
 from equicomir.training.watching import EVERY, Watch
 
 _UNTIMED = 2  # the first steps also build caches
@@ -42,7 +42,7 @@ class Trained:
     Attributes:
         model: in eval mode; of the best validation, where there was one.
         settings: as given, with the number of steps that was planned.
-        losses: InfoNCE, one a step, in nats.
+        losses: one a step: InfoNCE in nats, and what penalties add (those of this process).
         seconds: wall time, of all parts of a run that was broken off.
         validations: (steps done, score) of each.
     """
@@ -63,6 +63,7 @@ class Run:
         encoder: EncoderSettings,
         settings: TrainingSettings,
         loss: Loss | None,
+        penalty: Penalty | None,
         initial: Representations | None,
         folder: Path | None,
         fabric: Fabric,
@@ -73,6 +74,7 @@ class Run:
         if initial is not None:
             self.model.load_state_dict(initial.state_dict())
         self.loss = objective(settings) if loss is None else loss
+        self.penalty = penalty_of(settings) if penalty is None else penalty
         learned = list(self.model.parameters())
         if isinstance(self.loss, nn.Module):
             learned += fabric.to_device(self.loss).parameters()
@@ -165,10 +167,13 @@ class Run:
         # What layers draw for themselves (dropout) depends on the step alone.
         torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
         draw, patches = next(ordered)
-        seen = self.network([self.fabric.to_device(images) for images in patches])
+        patches = [self.fabric.to_device(images) for images in patches]
+        seen = self.network(patches)
         straight = turn_back(seen, self.fabric.to_device(draw.degrees))
         every = from_all_processes(straight)
         of_batch = self.loss(every)
+        if self.penalty is not None:
+            of_batch = of_batch + self.penalty(seen, patches)
         self.optimiser.zero_grad()
         self.fabric.backward(of_batch)
         if self.settings.clip is not None:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
+from equicomir.losses.penalties import Penalties
 from equicomir.training.schedule import Schedule
 
 #: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.
@@ -41,6 +42,9 @@ class TrainingSettings:
         unfiltered: share, in [0, 1], of the loss that compares the representations as they are,
             beside the one that compares what the high-pass leaves.
         similarity: of two representations, one of :data:`Similarity`.
+        shift_pixels: representations shifted by so many pixels are negatives too
+            (:func:`equicomir.losses.hard_negatives.shifted_around`); 0 for none.
+        penalties: weights of what is added to the loss; nothing if None.
         curves: how intensities are scaled, one of :data:`equicomir.images.intensities.Curve` a
             modality, in their order; one alone is for all.
         augmentation: what is varied beside the turns of each image; nothing if None.
@@ -71,6 +75,8 @@ class TrainingSettings:
     high_pass_family: HighPass = "gaussian"
     unfiltered: float = 0.0
     similarity: Similarity = "negative_mse"
+    shift_pixels: int = 0
+    penalties: Penalties | None = None
     curves: tuple[Curve, ...] = ("linear",)
     augmentation: Augmentation | None = None
     schedule: Schedule = "one_cycle"
@@ -98,7 +104,7 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}.")
-        for name in ("workers", "warm_up", "validations"):
+        for name in ("workers", "warm_up", "validations", "shift_pixels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.average < 1:
@@ -134,6 +140,8 @@ def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
         known = dict(values)
         if known.get("augmentation") is not None:
             known["augmentation"] = Augmentation(**known["augmentation"])
+        if known.get("penalties") is not None:
+            known["penalties"] = Penalties(**known["penalties"])
         if "curves" in known:
             known["curves"] = tuple(known["curves"])
         return TrainingSettings(**known)

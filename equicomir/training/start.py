@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -15,13 +16,16 @@ from equicomir.images.intensities import percentile_scaling
 from equicomir.images.pairs import Scene, sample_pixels
 from equicomir.losses import similarity
 from equicomir.losses.contrastive import info_nce
+from equicomir.losses.hard_negatives import shifted_around
 from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.representations import EncoderSettings, Representations
-from equicomir.shapes import Stack
+from equicomir.shapes import Images, Stack
 from equicomir.training.settings import TrainingSettings
 
 #: From representations in the scene's own frame to a scalar.
 Loss = Callable[[Stack], torch.Tensor]
+#: From representations, and what they were made of, as the encoders saw it, to a scalar.
+Penalty = Callable[[Stack, Sequence[Images]], torch.Tensor]
 
 
 def filter_of(settings: TrainingSettings) -> Filter | None:
@@ -49,21 +53,34 @@ def objective(settings: TrainingSettings) -> Loss:
     Raises:
         ValueError: the patches are too small for the filter.
     """
-    image_filter, share = filter_of(settings), settings.unfiltered
+    image_filter, share, shift = filter_of(settings), settings.unfiltered, settings.shift_pixels
     whole = partial(
-        info_nce,
+        info_nce if shift == 0 else partial(with_shifted, shift),
         temperature=settings.temperature,
-        mask=valid_disk(settings.patch_size),
+        mask=valid_disk(settings.patch_size, shift),
         similarity=getattr(similarity, settings.similarity),
     )
     if image_filter is None or share == 1:
         return whole
     detail = partial(
         whole,
-        mask=valid_disk(settings.patch_size, image_filter.reach),
+        mask=valid_disk(settings.patch_size, image_filter.reach + shift),
         image_filter=image_filter,
     )
     return partial(both, detail, whole, share) if share else detail
+
+
+def penalty_of(settings: TrainingSettings) -> Penalty | None:
+    """What the settings add to the loss, if anything: of the disk that is valid in every frame."""
+    if settings.penalties is None:
+        return None
+    return partial(settings.penalties.of, mask=valid_disk(settings.patch_size))
+
+
+def with_shifted(pixels: int, representations: Stack, **options: Any) -> torch.Tensor:
+    """InfoNCE whose negatives are other scenes, and all representations shifted."""
+    negatives = shifted_around(representations, pixels)
+    return info_nce(representations, negatives=negatives, **options)
 
 
 def both(detail: Loss, whole: Loss, share: float, representations: Stack) -> torch.Tensor:
