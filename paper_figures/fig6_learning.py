@@ -3,7 +3,7 @@
     python paper_figures/fig6_learning.py [--records records] [--out figures]
 
 Reads ``RECORDS/data_efficiency/SET.jsonl``, written by ``benchmarks/data_efficiency.py``, and
-``RECORDS/training_curves/*.jsonl``, written by ``benchmarks/training_speed.py --minutes 5 --out``.
+``RECORDS/training_curves/*.jsonl``, written by ``benchmarks/training_curves.py --out``.
 Draws success against the amount of training data, a panel a set, and against the minutes of
 training, a panel a set and width, into ``fig6_learning.pdf`` and ``.png``, and writes the caption
 ``fig6_learning.txt``, of which every number is counted in the records. Where a record is missing
@@ -48,7 +48,7 @@ _TAKEN = {
     "region": "leading rows of one image, each amount within the next",
 }
 #: Command that makes curves, with room for set, modalities and width.
-_CURVE = "python benchmarks/training_speed.py --set DATA/{} --modalities {} --width {}"
+_CURVE = "python benchmarks/training_curves.py --set DATA/{} --modalities {} --width {}"
 _RESULTS = ("corner_error", "seconds", "failure")
 
 
@@ -181,7 +181,7 @@ def curves_panel(path: Path) -> Panel:
         again = _CURVE.format(first["set"], " ".join(first["modalities"]), first["width"])
         raise ValueError(
             f"{path}: expected a curve of {name} with seed {seed}, found none; run {again} "
-            f"{_option(first, curve=True)} --encoders {name} --seed {seed} --out {path}."
+            f"{_option(first)} --encoders {name} --seed {seed} --out {path}."
         )
     drawn = [curve_line([cells[name, seed] for seed in seeds]) for name in CURVES]
     shown = "thin lines: each seed; " if len(seeds) > 1 else ""
@@ -243,10 +243,10 @@ def _spent(s: Record) -> str:
     return f"{t['steps']} steps" if t["steps"] else f"{t['minutes']:g} minutes"
 
 
-def _option(s: Record, *, curve: bool = False) -> str:
+def _option(s: Record) -> str:
     t = s["training"]
     if t["steps"]:
-        return f"--{'training-' if curve else ''}steps {t['steps']}"
+        return f"--steps {t['steps']}"
     return f"--minutes {t['minutes']:g}"
 
 
