@@ -23,6 +23,7 @@ from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.loop import train
 from equicomir.training.processes import from_all_processes
 from equicomir.training.schedule import MEASURED, rate
+from equicomir.training.start import penalty_of
 from equicomir.training.watching import spread
 
 
@@ -106,6 +107,18 @@ def test_clipping_bounds_the_step_and_cosine_trains():
     assert not torch.equal(weights(free.model), weights(clipped.model))
     cosine = replace(QUICK, steps=12, schedule="cosine", warm_up=3)
     assert len(train(scenes, TINY, cosine, quiet=True).losses) == 12
+
+
+def test_penalties_are_learned_from_by_settings_and_as_an_object():
+    scenes, settings = noise(), replace(QUICK, steps=3)
+    weighed = Penalties(gradient_agreement=5.0)
+    told = train(scenes, TINY, replace(settings, penalties=weighed), quiet=True)
+    given_one = train(scenes, TINY, settings, penalty=penalty_of(told.settings), quiet=True)
+    plain = train(scenes, TINY, settings, quiet=True)
+    assert told.losses == given_one.losses
+    assert torch.equal(weights(told.model), weights(given_one.model))
+    assert told.losses[0] > plain.losses[0]
+    assert not torch.equal(weights(told.model), weights(plain.model))
 
 
 def test_a_model_can_begin_from_another():

@@ -24,7 +24,7 @@ from equicomir.losses.bounds import (
     nwj,
 )
 from equicomir.losses.contrastive import contrast, info_nce
-from equicomir.losses.hard_negatives import draw_shifts, shifted
+from equicomir.losses.hard_negatives import draw_shifts, shifted, shifted_around
 from equicomir.losses.rotated_pairs import turn_back, valid_disk
 from equicomir.losses.similarity import correlation, cosine, negative_l1, negative_mse
 
@@ -73,6 +73,24 @@ def test_any_number_of_modalities_and_more_negatives(temperature, modalities, sh
     torch.testing.assert_close(turned, expected, rtol=1e-8, atol=1e-8)
     if shift:  # more negatives are harder; forgotten, the loss is another
         assert info_nce(y, **{**options, "negatives": None}) < loss
+
+
+@given(temperatures, st.integers(1, 4), cases())
+def test_negatives_shifted_to_all_sides_keep_the_invariances(temperature, pixels, case):
+    """Under quarter turns and another order of scenes; shifted to one side alone, they do not."""
+    y = properties.representations(case, 1, SIZE)
+    turned = properties.quarter_turn(y, case.quarter_turns)
+
+    def loss(seen, sides=4):
+        every = shifted_around(seen, pixels)
+        some = every[: sides * len(every) // 4] if sides else None
+        mask = valid_disk(SIZE, pixels)
+        return info_nce(seen, temperature=temperature, mask=mask, negatives=some)
+
+    torch.testing.assert_close(loss(turned), loss(y), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(loss(y.flip(1)), loss(y), rtol=1e-8, atol=1e-8)
+    assert loss(y, sides=0) < loss(y)
+    assert not torch.allclose(loss(turned, sides=1), loss(y, sides=1), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("similarity", [cosine, correlation, negative_l1])

@@ -1,3 +1,5 @@
+import math
+from dataclasses import fields
 from functools import partial
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import cases
 
 from equicomir.filters import disk_mask
+from equicomir.losses import penalties
 from equicomir.losses.collapse import (
     activation_decay,
     covariance_term,
@@ -15,6 +18,7 @@ from equicomir.losses.collapse import (
     variance_term,
 )
 from equicomir.losses.penalties import (
+    Penalties,
     gradient_agreement,
     orientation_agreement,
     self_similarity,
@@ -259,3 +263,29 @@ def test_single_precision_is_enough(penalty, case):
     y, x = pair(case)
     single = penalty(y.float(), x.float()).double()
     torch.testing.assert_close(single, penalty(y, x), atol=1e-4, rtol=1e-4)
+
+
+weights = st.lists(st.floats(0, 10), min_size=4, max_size=4)
+
+
+@given(cases(), weights)
+def test_a_weighted_sum_is_that_of_its_parts(case, of_each):
+    """By a naive loop over modalities and penalties; a forgotten one, a planted fault, is seen."""
+    both = case.images(4, 1, SIZE, torch.float64).view(2, 2, 1, SIZE, SIZE)
+    seen, images = both, list(both.flip(0, 1))
+    names = [f.name for f in fields(Penalties)]
+    total = Penalties(**dict(zip(names, of_each, strict=True))).of(seen, images)
+    parts = [
+        weight * float(getattr(penalties, name)(y, x)) / 2
+        for name, weight in zip(names, of_each, strict=True)
+        for y, x in zip(seen, images, strict=True)
+    ]
+    assert math.isclose(float(total), sum(parts), rel_tol=1e-6, abs_tol=1e-9)
+    if min(of_each) > 0.1:
+        assert not math.isclose(float(total), sum(parts[:-2]), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_a_weight_is_a_finite_number_that_is_not_negative(weight):
+    with pytest.raises(ValueError, match="self_similarity: expected a weight of 0 or more, got"):
+        Penalties(self_similarity=weight)
