@@ -149,13 +149,17 @@ class Representations(nn.Module):
         assert isinstance(network, Encoder)
         return network
 
-    def forward(self, patches: Sequence[Images]) -> Stack:
-        """Encode scaled patches of a valid size, one tensor a modality, in the model's order.
+    def forward(self, patches: Sequence[Images], modalities: Sequence[str] = ()) -> Stack:
+        """Encode scaled patches of a valid size, one tensor a modality.
+
+        Args:
+            patches: each (batch, channels, height, width).
+            modalities: whose they are; all of the model, in its order, if empty.
 
         Returns:
             Shape (modalities, batch, representation channels, height, width).
         """
-        pairs = zip(self.scalings, patches, strict=True)
+        pairs = zip(modalities or self.scalings, patches, strict=True)
         return torch.stack([self.of_scaled(modality, images) for modality, images in pairs])
 
     def of_scaled(self, modality: str, images: Images) -> Images:

@@ -33,7 +33,8 @@ from equicomir.evaluation import alignment, displacements, records
 from equicomir.evaluation.alignment import Method, Outcome
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.validation import register_by
-from equicomir.experiment.work import claims, identity
+from equicomir.experiment.claims import claims
+from equicomir.experiment.work import identity
 from equicomir.geometry import rotation_degrees, warp_image
 from equicomir.images.pairs import Scene
 from equicomir.images.sources import Parts, embedded, read_parts

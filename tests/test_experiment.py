@@ -15,19 +15,20 @@ from equicomir import properties
 from equicomir.evaluation import records
 from equicomir.evaluation.alignment import Outcome
 from equicomir.evaluation.displacements import TestPair
+from equicomir.experiment import claims as asked
 from equicomir.experiment import frame, work
+from equicomir.experiment.claims import claims
 from equicomir.experiment.plan import (
-    EMBEDDED,
     Budget,
     Comparison,
-    DataSet,
     Experiment,
     Registration,
     Variant,
     tasks,
 )
+from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.verdict import judged, runs_of, sentence
-from equicomir.experiment.work import claims, run
+from equicomir.experiment.work import learned_from, run
 from equicomir.gate import check
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
@@ -109,6 +110,42 @@ def test_after_a_failed_gate_nothing_is_trained(tmp_path, monkeypatch):
     assert "key" not in line
 
 
+def test_a_third_modality_is_learned_from_lacked_and_registered(tmp_path):
+    variants = (
+        Variant("two", SMALL, FAST),
+        Variant("three", SMALL, FAST, learns=(0, 1, 2)),
+        Variant("half", SMALL, FAST, learns=(0, 1, 2), lacking=0.5),
+        Variant("third", SMALL, FAST, Registration(between=(0, 2)), learns=(0, 2)),
+    )
+    tried = replace(TRIED, variants=variants, comparisons=())
+    budget = replace(TINY, seeds=1, part="validation")
+    planned = tasks(tried, [EMBEDDED], budget)
+    assert [task.modalities for task in planned] == [
+        ("haematoxylin", "dab"),
+        *[("haematoxylin", "dab", "eosin")] * 2,
+        ("haematoxylin", "eosin"),
+    ]
+    of_half = learned_from(planned[2], EMBEDDED.read(None, planned[2].modalities))
+    assert [list(scene.images) for scene in of_half] == [
+        ["haematoxylin", "dab", "eosin"],
+        ["haematoxylin", "dab"],
+    ]
+    assert [run(task, None, LISTS, tmp_path) for task in planned] == ["run"] * 4
+    lines = records.read(tmp_path / "records.jsonl")
+    assert len({line["key"] for line in lines}) == 4
+    assert {pair["scene"] for line in lines for pair in line["pairs"]} == {"top_right"}
+    ways = [[(pair["fixed"], pair["moving"]) for pair in line["pairs"]] for line in lines]
+    assert ways[2] == [("haematoxylin", "dab"), ("dab", "haematoxylin")]
+    assert ways[3] == [("haematoxylin", "eosin"), ("eosin", "haematoxylin")]
+
+
+def test_a_set_without_a_third_modality_says_so():
+    tissue = next(one for one in SETS if one.name == "tissue_core")
+    tried = replace(TRIED, variants=(Variant("three", learns=(0, 1, 2)),), comparisons=())
+    with pytest.raises(ValueError, match="tissue_core: expected a set of at least 3 modalities"):
+        tasks(tried, [tissue], TINY)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -131,12 +168,12 @@ def test_the_gate_knows_every_loss_and_sees_another_one(change, monkeypatch):
     assert all(verdict.held for verdict in verdicts), [v.name for v in verdicts if not v.held]
     # Trained by another temperature than the settings say, it would be another loss.
     warmer = replace(settings, temperature=2 * settings.temperature)
-    monkeypatch.setattr(work, "objective", lambda _: work_objective(warmer))
+    monkeypatch.setattr(asked, "objective", lambda _: right_objective(warmer))
     broken = [v.name for v in map(check, claims(model, settings)) if not v.held]
     assert broken == ["loss: equals its naive double loop"]
 
 
-work_objective = work.objective
+right_objective = asked.objective
 
 
 def write(path, variant, task, width, errors, places):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from equicomir.experiment import work
+from equicomir.experiment import claims
 from equicomir.filters import Filter
 from equicomir.representations import EncoderSettings, load
 
@@ -65,7 +65,7 @@ def test_the_demo_goes_the_whole_way(tmp_path):
 def test_a_failed_gate_ends_with_status_3_before_anything_is_trained(monkeypatch, tmp_path, capsys):
     h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
     monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(family="plain", widths=(1, 1)))
-    monkeypatch.setattr(work, "turns_exactly", lambda encoder: True)  # which it does not
+    monkeypatch.setattr(claims, "turns_exactly", lambda encoder: True)  # which it does not
     with pytest.raises(SystemExit) as ended:
         h0.main()
     assert ended.value.code == 3
@@ -79,7 +79,7 @@ def test_a_broken_filter_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
     h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
     monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(widths=(1, 1)))
     one_way = OneWay("one way", torch.ones_like, reach=1, tolerance=0.0)
-    monkeypatch.setattr(work, "filter_of", lambda settings: one_way)
+    monkeypatch.setattr(claims, "filter_of", lambda settings: one_way)
     with pytest.raises(SystemExit) as ended:
         h0.main()
     assert ended.value.code == 3
@@ -89,8 +89,8 @@ def test_a_broken_filter_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
 def test_a_broken_loss_is_named_by_the_gate(monkeypatch, tmp_path, capsys):
     h0 = script(H0, monkeypatch, "--minutes", 1, "--out", tmp_path)
     monkeypatch.setattr(h0, "STEERABLE", EncoderSettings(widths=(1, 1)))
-    right = work.objective
-    monkeypatch.setattr(work, "objective", lambda settings: lambda y: right(settings)(y) * 1.01)
+    right = claims.objective
+    monkeypatch.setattr(claims, "objective", lambda settings: lambda y: right(settings)(y) * 1.01)
     with pytest.raises(SystemExit) as ended:
         h0.main()
     assert ended.value.code == 3

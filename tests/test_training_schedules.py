@@ -23,7 +23,7 @@ from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.loop import train
 from equicomir.training.processes import from_all_processes
 from equicomir.training.schedule import MEASURED, rate
-from equicomir.training.start import penalty_of
+from equicomir.training.start import new_model, penalty_of
 from equicomir.training.watching import spread
 
 
@@ -119,6 +119,30 @@ def test_penalties_are_learned_from_by_settings_and_as_an_object():
     assert torch.equal(weights(told.model), weights(given_one.model))
     assert told.losses[0] > plain.losses[0]
     assert not torch.equal(weights(told.model), weights(plain.model))
+
+
+def test_scenes_may_lack_a_modality_but_not_all_but_one(tmp_path):
+    whole = [replace(s, images={**s.images, "C": -s.images["A"]}) for s in noise()]
+    some = [whole[0], *(replace(s, images=dict(list(s.images.items())[:2])) for s in whole[1:])]
+    settings = replace(QUICK, steps=6)
+    model = train(some, TINY, settings, quiet=True).model
+    assert list(model.scalings) == ["A", "B", "C"]
+    before = new_model(some, TINY, settings).state_dict()
+    learned = {
+        name.split(".")[1]
+        for name, value in model.named_parameters()
+        if not torch.equal(value, before[name])
+    }
+    assert learned == {"0", "1", "2"}
+    alone = [whole[0], replace(whole[1], name="alone", images={"A": whole[1].images["A"]})]
+    with pytest.raises(ValueError, match="scene alone: expected at least two modalities, got"):
+        train(alone, TINY, settings, quiet=True)
+
+    class Two(Fabric):
+        world_size = 2
+
+    with pytest.raises(ValueError, match="expected all modalities in every scene with 2 proc"):
+        train(some, TINY, settings, fabric=Two(accelerator="cpu", devices=1), quiet=True)
 
 
 def test_a_model_can_begin_from_another():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from equicomir import gate
 from equicomir.commands.options import Flat, Model, Output, parsed
-from equicomir.experiment.work import claims, turns_exactly
+from equicomir.experiment.claims import claims, turns_exactly
 from equicomir.representations import load
 from equicomir.training.settings import TrainingSettings, training_settings
 

@@ -17,16 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from equicomir.evaluation.records import Record
-from equicomir.experiment.plan import (
-    EMBEDDED,
-    QUICK,
-    SETS,
-    Budget,
-    DataSet,
-    Experiment,
-    Task,
-    tasks,
-)
+from equicomir.experiment.plan import QUICK, Budget, Experiment, Task, tasks
+from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.verdict import Row, judged, row, runs_of, sentence
 from equicomir.experiment.work import Status, run
 from equicomir.gate import GATE_FAILED
@@ -43,18 +35,28 @@ _SECONDS_A_PAIR = {
 }
 
 
-def main(experiment: Experiment, lists: Path, argv: Sequence[str] | None = None) -> int:
+def main(
+    experiment: Experiment,
+    lists: Path,
+    argv: Sequence[str] | None = None,
+    *,
+    coarse: Experiment | None = None,
+) -> int:
     """The command line of an experiment.
 
     Args:
         experiment: what is stated.
         lists: folder of the committed lists of test pairs.
         argv: the command line; that of the process if None.
+        coarse: the search on validation by which it was chosen what is confirmed, if there is one.
 
     Returns:
         The exit status: 0; 3 where a gate did not hold.
     """
-    chosen = _arguments(experiment, argv)
+    chosen = _arguments(experiment, argv, searches=coarse is not None)
+    if coarse is not None and chosen.coarse:
+        experiment = coarse
+    out = chosen.out or Path("runs") / experiment.name
     console = Console()
     budget = QUICK if chosen.quick else experiment.full if chosen.full else experiment.default
     sets = [EMBEDDED]
@@ -67,13 +69,15 @@ def main(experiment: Experiment, lists: Path, argv: Sequence[str] | None = None)
         _print_plan(console, planned, chosen.jobs)
         return 0
     with _backend(chosen):
-        became = _map(console, planned, chosen.data, lists, chosen.out)
+        became = _map(console, planned, chosen.data, lists, out)
     _print_what_became(console, became)
-    summarise(console, experiment, sets, budget, chosen.out)
+    summarise(console, experiment, sets, budget, out)
     return GATE_FAILED if became["gate"] else 0
 
 
-def _arguments(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(
+    experiment: Experiment, argv: Sequence[str] | None, *, searches: bool
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=f"{experiment.name}: {experiment.hypothesis}")
     names = [one.name for one in SETS]
     parser.add_argument("--data", type=Path, help="folder of the data sets; the embedded picture")
@@ -83,8 +87,12 @@ def _arguments(experiment: Experiment, argv: Sequence[str] | None) -> argparse.N
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="whether everything runs: two minutes")
     how.add_argument("--full", action="store_true", help="for a cluster")
+    if searches:
+        parser.add_argument(
+            "--coarse", action="store_true", help="the search on validation that comes before"
+        )
     parser.add_argument("--dry-run", action="store_true", help="list the runs and what they cost")
-    parser.add_argument("--out", type=Path, default=Path("runs") / experiment.name)
+    parser.add_argument("--out", type=Path, help=f"runs/{experiment.name} if not said")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--backend", default="loky", help="of joblib: loky, sequential or dask")
     parser.add_argument("--address", help="of the Dask scheduler, such as tcp://host:8786")
@@ -265,9 +273,9 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def script(experiment: Experiment, lists: Path) -> None:
+def script(experiment: Experiment, lists: Path, *, coarse: Experiment | None = None) -> None:
     """What a script of an experiment ends with: a user's mistake is one sentence."""
     try:
-        sys.exit(main(experiment, lists))
+        sys.exit(main(experiment, lists, coarse=coarse))
     except (ValueError, OSError) as mistake:
         sys.exit(f"{experiment.name}: {mistake}")

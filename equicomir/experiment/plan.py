@@ -2,76 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from equicomir.evaluation import units
-from equicomir.evaluation.displacements import TestPair
-from equicomir.images.intensities import Curve
-from equicomir.images.sources import Parts, embedded, read_parts
+from equicomir.experiment.sets import DataSet
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Where an experiment is run, and what is known of it.
-
-    Attributes:
-        name: of its folder, and of its committed lists of test pairs.
-        modalities: fixed first, moving second.
-        widths: of the test patches, in pixels.
-        unit: what is independent in its test part: ``"scenes"``, ``"blocks"`` or ``"runs"``.
-        masks: name of the folder of masks, if there is one.
-        curves: how intensities are scaled, one a modality or one for all.
-    """
-
-    name: str
-    modalities: tuple[str, str]
-    widths: tuple[int, ...]
-    unit: Literal["scenes", "blocks", "runs"]
-    masks: str | None = None
-    curves: tuple[Curve, ...] = ("linear",)
-
-    def read(self, data: Path | None) -> Parts:
-        """Its parts from the folder of all sets; the embedded picture if None.
-
-        Raises:
-            ValueError: the folder has no such set.
-        """
-        if data is None:
-            return embedded()
-        return read_parts(data / self.name, self.modalities, masks=self.masks)
-
-    def units_of(self, pairs: Sequence[TestPair]) -> list[str]:
-        """The independent unit of each pair."""
-        of: dict[str, units.Units] = {
-            "scenes": units.scenes,
-            "blocks": units.blocks,
-            "runs": units.runs,
-        }
-        return of[self.unit](pairs)
-
-    @property
-    def within(self) -> str:
-        """How far its results reach, for a reader."""
-        return {"scenes": "", "blocks": "within this field", "runs": "within this patient"}[
-            self.unit
-        ]
-
-
-#: One colour picture, two stains: what an experiment is tried on where there are no data.
-EMBEDDED = DataSet("immunohistochemistry", ("haematoxylin", "dab"), (96,), "blocks")
-
-#: The sets of the protocol. Where 2 % of a width is less than twice the error of the truth, no
-#: two methods are compared.
-SETS = (
-    DataSet("motor_neurons", ("phase_contrast", "nfh"), (128, 192), "blocks"),
-    DataSet("tissue_core", ("bright_field", "second_harmonic"), (128,), "blocks", masks="valid"),
-    DataSet("brain_mri", ("T1", "T2"), (64,), "runs"),
-    DataSet("fly_cells", ("channel_d", "channel_r"), (128,), "blocks"),
-)
-
 
 #: What registers, of :mod:`equicomir.registration`; ``"identity"`` moves nothing.
 Method = Literal[
@@ -88,11 +23,13 @@ class Registration:
         cutoff: in cycles per pixel: it is given what a high-pass leaves of the images; None gives
             them as they are.
         most_pairs: a direction, width and level, for a method that takes long; None for all.
+        between: places, among the modalities of a set, of the two that are registered.
     """
 
     method: Method = "search"
     cutoff: float | None = None
     most_pairs: int | None = None
+    between: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -105,6 +42,8 @@ class Variant:
         training: of the run; its seed and steps are the experiment's.
         registration: of the representations, or of the raw images.
         equal: ``"pairs"``: as many steps as all; ``"minutes"``: as much time as all.
+        learns: places, among the modalities of a set, of those that are learned from.
+        lacking: share, in [0, 1), of the training scenes without the last of them.
     """
 
     name: str
@@ -112,6 +51,8 @@ class Variant:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     registration: Registration = field(default_factory=Registration)
     equal: Literal["pairs", "minutes"] = "pairs"
+    learns: tuple[int, ...] = (0, 1)
+    lacking: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +81,7 @@ class Budget:
         pairs: test pairs a direction, width and level.
         levels: of displacement.
         gate_examples: cases that the gate draws for each of its claims.
+        part: of the set on which it is evaluated: what is chosen, is chosen on validation.
     """
 
     seeds: int
@@ -148,6 +90,7 @@ class Budget:
     levels: tuple[str, ...] = ("any",)
     gate_examples: int = 12
     minutes: float = 1.0
+    part: Literal["validation", "test"] = "test"
 
 
 #: Two minutes on two cores: whether everything runs, and no result.
@@ -197,21 +140,42 @@ class Task:
 
     Attributes:
         data_set: on which.
+        learns: modalities.
+        lacking: share of the training scenes without the last of them.
         encoder: of each modality; None where raw images are registered.
         training: with seed and steps.
         registrations: (name of the variant, how its pairs are registered).
         pairs: test pairs a direction, width and level.
         levels: of displacement.
         gate_examples: as in :class:`Budget`.
+        part: likewise.
     """
 
     data_set: DataSet
+    learns: tuple[str, ...]
+    lacking: float
     encoder: EncoderSettings | None
     training: TrainingSettings
     registrations: tuple[tuple[str, Registration], ...]
     pairs: int
     levels: tuple[str, ...]
     gate_examples: int
+    part: Literal["validation", "test"]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All that are needed, in the order of the set."""
+        needed = {*self.learns, *(m for _, how in self.registrations for m in self.between(how))}
+        return tuple(name for name in self.data_set.modalities if name in needed)
+
+    def between(self, registration: Registration) -> tuple[str, str]:
+        """The two modalities that are registered.
+
+        Raises:
+            ValueError: the set has no third.
+        """
+        first, second = named(self.data_set, registration.between)
+        return first, second
 
     @property
     def label(self) -> str:
@@ -224,7 +188,8 @@ class Task:
         """What defines the training; the data by their fingerprint."""
         return {
             "set": self.data_set.name,
-            "modalities": self.data_set.modalities,
+            "modalities": self.learns,
+            "lacking": self.lacking,
             "data": data,
             "encoder": None if self.encoder is None else asdict(self.encoder),
             "training": None if self.encoder is None else asdict(self.training),
@@ -238,7 +203,26 @@ class Task:
             "width": width,
             "levels": self.levels,
             "pairs": self.pairs,
+            "part": self.part,
         }
+
+
+def named(data_set: DataSet, places: tuple[int, ...]) -> tuple[str, ...]:
+    """Modalities of a set by their places.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    if max(places) >= len(data_set.modalities):
+        raise ValueError(
+            f"{data_set.name}: expected a set of at least {max(places) + 1} modalities, got "
+            f"{len(data_set.modalities)}; choose another set."
+        )
+    return tuple(data_set.modalities[place] for place in places)
+
+
+#: What two variants share that differ in their registration alone.
+_Learning = tuple[tuple[str, ...], float, EncoderSettings | None, TrainingSettings]
 
 
 def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> list[Task]:
@@ -247,6 +231,7 @@ def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> li
     Variants that differ in their registration alone share a training; raw images have no seed.
 
     Example:
+        >>> from equicomir.experiment.sets import EMBEDDED
         >>> smooth = Registration(cutoff=0.05)
         >>> variants = (Variant("as it is"), Variant("filtered", registration=smooth))
         >>> tried = Experiment("h", "", "", variants, (), QUICK, QUICK)
@@ -256,9 +241,7 @@ def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> li
     found = []
     for data_set in sets:
         for seed in range(budget.seeds):
-            shared: dict[
-                tuple[EncoderSettings | None, TrainingSettings], list[tuple[str, Registration]]
-            ] = {}
+            shared: dict[_Learning, list[tuple[str, Registration]]] = {}
             for variant in experiment.variants:
                 if variant.encoder is None and seed:
                     continue
@@ -267,18 +250,20 @@ def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> li
                     training = replace(training, steps=None, minutes=budget.minutes)
                 else:
                     training = replace(training, steps=budget.steps)
-                of_one = shared.setdefault((variant.encoder, training), [])
+                learns = named(data_set, variant.learns)
+                one: _Learning = (learns, variant.lacking, variant.encoder, training)
+                of_one = shared.setdefault(one, [])
                 of_one.append((variant.name, variant.registration))
             found += [
                 Task(
                     data_set,
-                    encoder,
-                    training,
+                    *one,
                     tuple(of_one),
                     budget.pairs,
                     budget.levels,
                     budget.gate_examples,
+                    budget.part,
                 )
-                for (encoder, training), of_one in shared.items()
+                for one, of_one in shared.items()
             ]
     return found

@@ -12,7 +12,8 @@ from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import Difference, difference
 from equicomir.evaluation.verdicts import Judgement, judge
-from equicomir.experiment.plan import Budget, Comparison, DataSet, Experiment, tasks
+from equicomir.experiment.plan import Budget, Comparison, Experiment, tasks
+from equicomir.experiment.sets import DataSet
 
 #: Where the reference succeeds less or more often, neither of two methods can win.
 ROOM = (0.3, 0.8)

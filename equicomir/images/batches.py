@@ -5,7 +5,7 @@ processes may cut them in any order, and a run that was broken off goes on at an
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,8 +32,11 @@ def mixed_seed(*numbers: int) -> int:
 class Batches(Dataset[tuple[Draw, list[Images]]]):
     """Batches by number.
 
+    Where some scenes lack a modality, all of a batch come from scenes that have the same ones;
+    which, is drawn, by the area that each kind of scene has.
+
     Attributes:
-        scenes: to cut from, in the instruments' own units.
+        scenes: to cut from, in the instruments' own units; at least two modalities each.
         scalings: of their intensities, by modality.
         places: of :func:`equicomir.images.patches.patch_places`.
         count: patches a batch.
@@ -56,15 +59,34 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
 
     def draw(self, step: int) -> Draw:
         """The parameters of one batch, of all processes."""
-        return draw_patches(
-            self.places,
+        modalities, which = self._kind(step)
+        drawn = draw_patches(
+            [self.places[number] for number in which],
             self.count,
-            len(self.scalings),
+            len(modalities),
             turns=self.turns,
             scenes_at_once=self.scenes_at_once,
             augmentation=self.augmentation,
             generator=torch.Generator().manual_seed(mixed_seed(self.seed, step)),
         )
+        return replace(drawn, scene=torch.tensor(which)[drawn.scene], modalities=modalities)
+
+    def kinds(self) -> dict[tuple[str, ...], list[int]]:
+        """Scenes by the modalities that they have, in the order of the scalings."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for number, scene in enumerate(self.scenes):
+            has = tuple(modality for modality in self.scalings if modality in scene.images)
+            found.setdefault(has, []).append(number)
+        return found
+
+    def _kind(self, step: int) -> tuple[tuple[str, ...], list[int]]:
+        """The modalities of a batch and the scenes that have them."""
+        kinds = list(self.kinds().items())
+        if len(kinds) == 1:
+            return kinds[0]
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, step, len(kinds)))
+        areas = [float(sum(self.places[number].area for number in which)) for _, which in kinds]
+        return kinds[int(torch.multinomial(torch.tensor(areas), 1, generator=generator))]
 
     def __getitem__(self, step: int) -> tuple[Draw, list[Images]]:
         """What was drawn for this process at one step, and the patches, one tensor a modality."""
@@ -72,6 +94,27 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
         each = self.count // processes
         draw = self.draw(step).part(number * each, (number + 1) * each)
         return draw, cut_patches(self.scenes, draw, self.places[0].size, self.scalings)
+
+
+def check_modalities(batches: Batches, processes: int) -> None:
+    """Refuse scenes from which nothing can be learned.
+
+    Raises:
+        ValueError: one has a single modality; or some lack one where several processes wait for
+            the gradient of every weight.
+    """
+    kinds = batches.kinds()
+    for modalities, which in kinds.items():
+        if len(modalities) < 2:
+            raise ValueError(
+                f"scene {batches.scenes[which[0]].name}: expected at least two modalities, got "
+                f"{list(modalities)}; leave it out."
+            )
+    if processes > 1 and len(kinds) > 1:
+        raise ValueError(
+            f"scenes: expected all modalities in every scene with {processes} processes, got "
+            f"scenes with {' and with '.join(map(str, map(list, kinds)))}; take one process."
+        )
 
 
 def in_order(

@@ -129,13 +129,14 @@ def sample_pixels(scenes: Sequence[Scene], modality: str) -> list[Image]:
     """Pixels from which a modality's scaling is computed: all, or windows all over the scenes.
 
     Args:
-        scenes: of the training part.
+        scenes: of the training part; those that lack the modality are left out.
         modality: of their images.
 
     Returns:
         Pieces (channels, height, width), in which every pixel counts. All pixels of sets of up to
         4 million; of larger ones a lattice of windows, the same each time.
     """
+    scenes = [scene for scene in scenes if modality in scene.images]
     total = sum(height * width for height, width in (scene.size for scene in scenes))
     thinned = max(1.0, total / _SAMPLED) ** 0.5
     pieces = []

@@ -63,6 +63,7 @@ class Draw:
         degrees: by how much each patch is turned about its centre, (modalities, batch).
         geometry: how the scenes are moved under the patches, or None.
         photometry: how the light of each modality is changed, one a modality, or empty.
+        modalities: names of those that are cut; empty for those of the first scene.
     """
 
     scene: Tensor
@@ -70,6 +71,7 @@ class Draw:
     degrees: Tensor
     geometry: Geometry | None = None
     photometry: tuple[Photometry, ...] = ()
+    modalities: tuple[str, ...] = ()
 
     def part(self, first: int, past: int) -> "Draw":
         """The patches ``first`` up to ``past`` of the batch."""
@@ -80,6 +82,7 @@ class Draw:
             self.degrees[:, some],
             self.geometry and self.geometry.part(some),
             tuple(one.part(some) for one in self.photometry),
+            self.modalities,
         )
 
     def as_lists(self) -> dict[str, Any]:
@@ -90,6 +93,7 @@ class Draw:
             "degrees": self.degrees.tolist(),
             "geometry": self.geometry and self.geometry.as_lists(),
             "photometry": [one.as_lists() for one in self.photometry],
+            "modalities": list(self.modalities),
         }
 
     @staticmethod
@@ -101,6 +105,7 @@ class Draw:
             torch.tensor(lists["degrees"]),
             lists["geometry"] and Geometry.from_lists(lists["geometry"]),
             tuple(Photometry.from_lists(one) for one in lists["photometry"]),
+            tuple(lists["modalities"]),
         )
 
 
@@ -231,7 +236,7 @@ def cut_patches(
         only corners outside the inscribed disk can see.
     """
     stacks = []
-    for index, modality in enumerate(scenes[0].images):
+    for index, modality in enumerate(draw.modalities or scenes[0].images):
         places = _sources(draw, index, size)
         which = zip(draw.scene.tolist(), draw.corner.tolist(), places, strict=True)
         patches = torch.stack([_look_up(scenes[s], modality, c, at) for s, c, at in which])

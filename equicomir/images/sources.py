@@ -17,6 +17,9 @@ from equicomir.images.listing import PARTS, SceneFiles, list_folders, list_table
 from equicomir.images.pairs import Scene, open_scenes
 from equicomir.images.scan import scan
 
+#: Of the embedded picture, as ``skimage.color.rgb2hed`` gives them.
+STAINS = ("haematoxylin", "eosin", "dab")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -39,13 +42,17 @@ class Parts:
     found: tuple[str, ...] = ()
 
 
-def embedded() -> Parts:
-    """Haematoxylin and DAB of one immunohistochemistry picture, 512 x 512, exactly aligned.
+def embedded(modalities: tuple[str, ...] = ("haematoxylin", "dab")) -> Parts:
+    """Stains of one immunohistochemistry picture, 512 x 512, exactly aligned.
 
     Two *pseudo-modalities*: one camera took both stains in one colour picture, and colour
     deconvolution (``skimage.color.rgb2hed``) separates them. They look unlike (Pearson
     correlation about 0.07), but share the camera, its focus and its noise: good for seeing the
     whole path work, not for claims about two instruments.
+
+    Args:
+        modalities: of :data:`STAINS`, fixed first, moving second. The picture has hardly any eosin:
+            what the deconvolution puts there is what the other two leave.
 
     Returns:
         Parts with 8 pixels left out between them: training is columns 0 to 235; of columns 244
@@ -61,11 +68,12 @@ def embedded() -> Parts:
 
     def part(name: str, rows: slice, columns: slice) -> list[Scene]:
         cut = image[:, rows, columns]
-        return [Scene(name, {"haematoxylin": cut[0:1].clone(), "dab": cut[2:3].clone()})]
+        channels = {stain: STAINS.index(stain) for stain in modalities}
+        return [Scene(name, {stain: cut[c : c + 1].clone() for stain, c in channels.items()})]
 
     return Parts(
         "immunohistochemistry",
-        ("haematoxylin", "dab"),
+        modalities,
         part("left", slice(0, 512), slice(0, 236)),
         part("top_right", slice(0, 216), slice(244, 512)),
         part("bottom_right", slice(224, 512), slice(244, 512)),

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from equicomir.images.batches import Batches, in_order, mixed_seed
+from equicomir.images.batches import Batches, check_modalities, in_order, mixed_seed
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
 from equicomir.images.patches import patch_places
@@ -100,6 +100,7 @@ class Run:
             settings.augmentation,
             (fabric.global_rank, fabric.world_size),
         )
+        check_modalities(self.batches, fabric.world_size)
 
     def go(self, watch: Watch, validate: Validate | None, interrupted: threading.Event) -> None:
         """All steps that are left."""
@@ -168,7 +169,7 @@ class Run:
         torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
         draw, patches = next(ordered)
         patches = [self.fabric.to_device(images) for images in patches]
-        seen = self.network(patches)
+        seen = self.network(patches, draw.modalities)
         straight = turn_back(seen, self.fabric.to_device(draw.degrees))
         every = from_all_processes(straight)
         of_batch = self.loss(every)

@@ -93,10 +93,12 @@ def new_model(
 ) -> Representations:
     """The untrained model of a run: scaling from the training images, weights from the seed.
 
+    Its modalities are those of the first scene, and what others have beside them.
+
     Raises:
         ValueError: curves for another number of modalities, or no such encoder.
     """
-    modalities, curves = list(scenes[0].images), settings.curves
+    modalities, curves = list(dict.fromkeys(m for s in scenes for m in s.images)), settings.curves
     if len(curves) == 1:
         curves = curves * len(modalities)
     if len(curves) != len(modalities):

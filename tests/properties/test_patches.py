@@ -146,6 +146,28 @@ def test_a_batch_depends_on_its_own_number_alone(generator, step):
     assert not torch.equal(fresh[1][0], made[step + 1][1][0])
 
 
+@given(seeds(), st.integers(1, 3))
+def test_all_patches_of_a_batch_have_the_modalities_that_its_scenes_have(generator, lacking):
+    """Scenes that lack one make batches of their own, about as often as their area says."""
+    scenes = [
+        Scene(s.name, {**s.images, "C": -s.images["A"]} if n >= lacking else s.images)
+        for n, s in enumerate(noise_scenes(generator, count=4))
+    ]
+    scalings = {m: percentile_scaling(sample_pixels(scenes, m)) for m in ("A", "B", "C")}
+    made = Batches(scenes, scalings, patch_places(scenes, 24), 3, 7)
+    poor = 0
+    for step in range(40):
+        draw = made.draw(step)
+        assert all(set(draw.modalities) == set(scenes[i].images) for i in draw.scene.tolist())
+        assert draw.degrees.shape == (len(draw.modalities), 3)
+        poor += len(draw.modalities) == 2
+    assert abs(poor / 40 - lacking / 4) < 0.35
+    draw, patches = made[0]
+    assert [p.shape for p in patches] == [(3, 1, 24, 24)] * len(draw.modalities)
+    again = Draw.from_lists(json.loads(json.dumps(draw.as_lists())))
+    assert again.modalities == draw.modalities
+
+
 def test_patches_are_not_centred_on_background(rng):
     image = torch.zeros(1, 64, 64)
     image[:, 20:40, 24:44] = 1 + torch.rand(1, 20, 20, generator=rng)
