@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
     **dict.fromkeys(("representations", "windows", "tiles"), 2),
     **dict.fromkeys(("training", "registration"), 3),
-    **dict.fromkeys(("evaluation", "properties", "gate"), 4),
+    **dict.fromkeys(("evaluation", "properties", "gate", "registering"), 4),
     **dict.fromkeys(("cli", "__main__", "commands", "report", "experiment"), 5),
 }
 TOP = 5  # experiments, paper_figures, benchmarks

@@ -1,0 +1,98 @@
+"""In Python: a model, two arrays, and where one lies in the other."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import equicomir
+from equicomir.evaluation.alignment import corner_error
+from equicomir.geometry import image_centre, rigid, rotation_degrees
+from equicomir.images.intensities import Scaling
+from equicomir.registering import aligned, as_image
+from equicomir.registration import search
+from equicomir.representations import EncoderSettings, Representations, save
+
+SCALING = Scaling((0.0,), (1.0,))
+
+
+def model_of(family="steerable", **more):
+    settings = EncoderSettings(family=family, **more)
+    rng = torch.Generator().manual_seed(0)
+    return Representations({"A": SCALING, "B": SCALING}, settings, generator=rng).eval()
+
+
+def blocks(seed, size=64):
+    """Squares of random grey: no quarter turn of it looks like it."""
+    return np.random.default_rng(seed).random((size // 8, size // 8)).repeat(8, 0).repeat(8, 1)
+
+
+@settings(max_examples=6)
+@given(st.integers(0, 1000), st.integers(0, 3))
+def test_a_turned_image_is_found_through_a_steerable_encoder_and_lost_through_a_plain_one(
+    seed, turns
+):
+    """Untrained: one modality, so that equivariance alone decides; the plain one is the control."""
+    image = blocks(seed)
+    found = equicomir.register(
+        model_of(), image, np.rot90(image, turns), moving_modality="A"
+    ).moving_to_fixed
+    truth = rigid(-90.0 * turns, centre=image_centre(*image.shape))
+    assert corner_error(truth, found, len(image)) < 0.1
+    if turns % 2:
+        seen = equicomir.encode(model_of("plain"), image, modality="A")
+        of_turned = equicomir.encode(model_of("plain"), np.rot90(image, turns), modality="A")
+        assert not np.allclose(of_turned, np.rot90(seen, turns, (1, 2)), atol=1e-2)
+
+
+def test_what_is_encoded_is_what_the_model_gives(tmp_path):
+    model, image = model_of(), blocks(0, 48)
+    save(model, tmp_path)
+    again = equicomir.load(str(tmp_path))
+    whole = model.encode("B", torch.from_numpy(image).float()[None, None])[0].numpy()
+    for given_as in (image, image[None], image.astype(np.float32), torch.from_numpy(image)):
+        np.testing.assert_allclose(
+            equicomir.encode(again, given_as, modality="B"), whole, atol=1e-5
+        )
+
+
+def test_masks_and_elastix_are_passed_on():
+    pytest.importorskip("itk")
+    model, image = model_of(), blocks(3)
+    mask = np.ones(image.shape, bool)
+    mask[:8] = False
+    found = equicomir.register(
+        model, image, image, moving_modality="A", fixed_mask=mask, transform="affine"
+    )
+    assert found.trusted
+    assert abs(rotation_degrees(found.moving_to_fixed)) < 0.5
+    with pytest.raises(ValueError, match="fixed_mask: expected"):
+        equicomir.register(model, image, image, moving_modality="A", fixed_mask=mask[:9])
+
+
+def test_without_elastix_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"transform: expected the package itk-elastix"):
+        aligned(search.register, blocks(0)[None], blocks(1)[None], transform="affine")
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (np.full((8, 8), "a"), TypeError, "image: expected an array of real numbers, got <U1"),
+        (np.zeros((8, 8, 3)), ValueError, r"expected \(3, .*moveaxis\(image, -1, 0\)"),
+        (np.zeros((2, 8, 8)), ValueError, r"image: expected \(3, height, width\), got \(2, 8, 8\)"),
+        (np.full((3, 8, 8), np.nan), ValueError, "image: expected finite values, got NaN"),
+    ],
+)
+def test_what_is_no_image_of_the_modality_is_refused(image, error, message):
+    with pytest.raises(error, match=message):
+        as_image("image", image, 3)
+
+
+def test_an_unknown_modality_or_name_is_refused():
+    with pytest.raises(ValueError, match=r"modality: expected one of \['A', 'B'\], got 'C'"):
+        equicomir.encode(model_of(), blocks(0), modality="C")
+    with pytest.raises(AttributeError, match="no attribute 'registration_of_everything'"):
+        equicomir.registration_of_everything  # noqa: B018
