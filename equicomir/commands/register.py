@@ -3,10 +3,9 @@
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,13 +20,17 @@ from equicomir.commands.options import (
     folder_to_write,
     parsed,
 )
+from equicomir.commands.page import PAGE, Shown, write_page
+from equicomir.commands.register_batch import INDEX, TABLE, pairs_of, register_all
 from equicomir.commands.registered import RESULT, Found, read_points, write_found
 from equicomir.commands.resampled import Picture, on_pixels_of, read_picture, to_own_pixels
-from equicomir.images.files import ImageFile, open_image
-from equicomir.registration import elastix, information, search
+from equicomir.images.files import open_image
+from equicomir.images.listing import files_in
+from equicomir.registering import aligned
+from equicomir.registration import information, search
 from equicomir.registration.alignment import Alignment
 from equicomir.registration.evidence import Register
-from equicomir.registration.verdict import judged, read_calibration
+from equicomir.registration.verdict import read_calibration
 from equicomir.representations import Representations, load
 from equicomir.shapes import Array, ArrayMask
 
@@ -39,11 +42,16 @@ _REGISTER: dict[str, Register] = {"search": search.register, "information": info
 class RegisterOptions:
     """Find how a moving image lies in a fixed one, at any angle, and bring it there.
 
-    Writes into a new folder: transform.json (moving_to_fixed, a 3 x 3 matrix over (row, column,
-    1) with pixel centres at whole numbers; score, confidence, whether it is to be trusted),
-    transform.tfm for ITK and elastix, moving_registered.tif on the grid of the fixed image, and
-    points_registered.csv where points are given. Where the result is not to be trusted all is
-    written and the exit status is 4; where nothing was found, nothing is written.
+    Writes into a new folder: report.html, a page to look at; transform.json (moving_to_fixed, a
+    3 x 3 matrix over (row, column, 1) with pixel centres at whole numbers; score, confidence,
+    whether it is to be trusted), transform.tfm for ITK and elastix, moving_registered.tif on the
+    grid of the fixed image, and points_registered.csv where points are given. Where the result is
+    not to be trusted all is written and the exit status is 4; where nothing was found, nothing is
+    written.
+
+    Two folders are registered pair after pair, matched by name, each pair into a folder of its own;
+    pairs that stand there are not registered again. pairs.csv and index.html say what became of
+    all; the exit status is 0 if all are trusted.
 
     For example:
 
@@ -51,16 +59,18 @@ class RegisterOptions:
 
         equicomir register fixed.tif moving.tif --method information --out found
 
+        equicomir register model SHG/ HE/ --out registered
+
     Attributes:
-        files: A model's folder, the fixed and the moving image; without the model for the
-            method information.
+        files: A model's folder, the fixed and the moving image, or two folders of them; without
+            the model for the method information.
         out: Folder to write, new or empty.
         method: "search" through the model's representations, or "information", mutual
             information of the images as they are, which needs no model.
         fixed_modality: Which of the model's modalities the fixed image is; its first if not said.
         moving_modality: Likewise of the moving image; the model's second if not said.
-        fixed_mask: Image that is not zero where the fixed image counts.
-        moving_mask: Image that is not zero where the moving image counts.
+        fixed_mask: Image that is not zero where the fixed image counts, or a folder of such.
+        moving_mask: Likewise of the moving image.
         transform: What is found: rotation and translation; with "similarity" or "affine" also
             scale or shear, by elastix from there; with "bspline" the deformation too, in
             displacement.mha.
@@ -86,11 +96,108 @@ class RegisterOptions:
 def main(arguments: Sequence[str]) -> int:
     """Register; as :func:`equicomir.cli.main`."""
     options = parsed(RegisterOptions, arguments, prog="equicomir register")
-    model, names, (fixed_file, moving_file) = opened(options)
+    model, names, (fixed, moving) = opened(options)
+    if fixed.is_dir() or moving.is_dir():
+        return _all(options, model, names, fixed, moving)
+    folder_to_write(options.out, holds=RESULT)
+    called = ["equicomir", "register", *arguments]
+    alignment, facts = register_pair(options, model, names, fixed, moving, called)
+    if alignment.failure:
+        reason = alignment.failure.rstrip(".")
+        return _untrusted(f"expected an alignment, got none, and nothing is written: {reason}.")
+    options.output.say(
+        f"{options.out}: score {alignment.score:.3f}, confidence {alignment.confidence:.2f}, "
+        f"{'trusted' if alignment.trusted else 'NOT trusted'}."
+    )
+    options.output.tell(facts)
+    if alignment.trusted:
+        return 0
+    return _untrusted(
+        f"{options.out}: expected a registration that can be trusted, got a confidence of "
+        f"{alignment.confidence:.2f}; look at {PAGE} before you use it."
+    )
+
+
+def _all(
+    options: RegisterOptions,
+    model: Representations | None,
+    names: tuple[str | None, str | None],
+    fixed: Path,
+    moving: Path,
+) -> int:
+    """Two folders: pair after pair, each as if it were called alone."""
+    if options.points is not None:
+        raise ValueError("--points: expected one pair of images, got folders; leave it out.")
+    pairs = pairs_of(fixed, moving)
+    folder_to_write(options.out)
+
+    def one(first: Path, second: Path, folder: Path) -> tuple[Alignment, dict[str, Any]]:
+        alone = replace(
+            options,
+            files=(*options.files[:-2], first, second),
+            out=folder,
+            output=replace(options.output, quiet=True),
+            fixed_mask=_mask_of("--fixed-mask", folder.name, options.fixed_mask),
+            moving_mask=_mask_of("--moving-mask", folder.name, options.moving_mask),
+        )
+        folder_to_write(folder, holds=RESULT)
+        return register_pair(alone, model, names, first, second, _called(alone))
+
+    lines = register_all(pairs, options.out, one, options.output)
+    good = sum(line.outcome == "trusted" for line in lines)
+    options.output.say(f"{options.out / INDEX}: {good} of {len(lines)} pairs are trusted.")
+    options.output.tell({"pairs": [asdict(line) for line in lines]})
+    if good == len(lines):
+        return 0
+    return _untrusted(
+        f"{options.out}: expected {len(lines)} registrations that can be trusted, got {good}; "
+        f"{TABLE} says why."
+    )
+
+
+def _mask_of(option: str, scene: str, folder: Path | None) -> Path | None:
+    """The mask of one scene, of a folder of masks."""
+    if folder is None:
+        return None
+    found = files_in(folder)
+    if scene not in found:
+        raise ValueError(f"{option}: expected a mask {scene} in {folder}, found none.")
+    return found[scene]
+
+
+def _called(alone: RegisterOptions) -> list[str]:
+    """The command that registers one pair of many alone."""
+    words = ["equicomir", "register", *map(str, alone.files), "--transform", alone.transform]
+    for name in ("out", "method", "fixed_modality", "moving_modality", "fixed_mask", "moving_mask"):
+        value = getattr(alone, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def register_pair(
+    options: RegisterOptions,
+    model: Representations | None,
+    names: tuple[str | None, str | None],
+    fixed_path: Path,
+    moving_path: Path,
+    called: list[str],
+) -> tuple[Alignment, dict[str, Any]]:
+    """Register one pair and write what was found into the options' folder, which is there.
+
+    Returns:
+        The alignment, and what was written of it: nothing where it failed.
+
+    Raises:
+        ValueError: a file is no image of its modality, or damaged; it is named.
+    """
+    fixed_file, moving_file = (
+        open_image(path) if model is None or name is None else open_for(model, name, path)
+        for name, path in zip(names, (fixed_path, moving_path), strict=True)
+    )
     points = None if options.points is None else read_points(options.points)
     fixed = read_picture(fixed_file, options.fixed_mask)
     moving = read_picture(moving_file, options.moving_mask)
-    folder_to_write(options.out, holds=RESULT)
     for file in (fixed_file, moving_file):
         for note in file.notes:
             options.output.say(f"  {file.path}: {note}")
@@ -101,28 +208,35 @@ def main(arguments: Sequence[str]) -> int:
         looks(model, name, picture, options.output)
         for name, picture in zip(names, (fixed, seen), strict=True)
     ]
+    method = _REGISTER[options.method]
     with options.output.progress("registering", None):
-        alignment = aligned(options, *looked_at)
+        alignment = aligned(
+            method,
+            looked_at[0][0],
+            looked_at[1][0],
+            fixed_mask=looked_at[0][1],
+            moving_mask=looked_at[1][1],
+            transform=options.transform,
+        )
     if alignment.failure:
-        reason = alignment.failure.rstrip(".")
-        return _untrusted(f"expected an alignment, got none, and nothing is written: {reason}.")
+        return alignment, {}
+    with options.output.progress("drawing", None):
+        shown = Shown(
+            alignment=alignment,
+            calibration=read_calibration(method),
+            files=(fixed_file, moving_file),
+            pictures=(fixed, seen),
+            representations=None if model is None else (looked_at[0][0], looked_at[1][0]),
+            modalities=names,
+            method=options.method,
+            transform=options.transform,
+            command=called,
+        )
+        write_page(options.out / PAGE, shown)
     alignment = to_own_pixels(alignment, fixed_file, moving_file, moving)
     found = Found(alignment, fixed_file, moving_file, names, options.method, options.transform)
     with options.output.progress("writing", fixed.size[0]) as advance:
-        facts = write_found(options.out, found, moving, points, advance=advance)
-    # A page to look at, report.html, is to be written here, of `fixed`, `moving`, `looked_at`
-    # and `alignment`, by equicomir.report.
-    options.output.say(
-        f"{options.out}: score {alignment.score:.3f}, confidence {alignment.confidence:.2f}, "
-        f"{'trusted' if alignment.trusted else 'NOT trusted'}."
-    )
-    options.output.tell(facts)
-    if alignment.trusted:
-        return 0
-    return _untrusted(
-        f"{options.out}: expected a registration that can be trusted, got a confidence of "
-        f"{alignment.confidence:.2f}; look at moving_registered.tif before you use it."
-    )
+        return alignment, write_found(options.out, found, moving, points, advance=advance)
 
 
 def _untrusted(sentence: str) -> int:
@@ -132,8 +246,8 @@ def _untrusted(sentence: str) -> int:
 
 def opened(
     options: RegisterOptions,
-) -> tuple[Representations | None, tuple[str | None, str | None], tuple[ImageFile, ImageFile]]:
-    """The model, the modalities and the two image files that the options name.
+) -> tuple[Representations | None, tuple[str | None, str | None], tuple[Path, Path]]:
+    """The model, the modalities and the two images, or folders of them, that the options name.
 
     Raises:
         ValueError: there are too many or too few, or one is not what it should be.
@@ -154,11 +268,13 @@ def opened(
     fixed, moving = options.files[-2:]
     said = (options.fixed_modality, options.moving_modality)
     if options.method == "information":
-        return None, said, (open_image(fixed), open_image(moving))
+        return None, said, (fixed, moving)
     model = load(options.files[0])
     first, second, *_ = [*model.scalings, *model.scalings]  # one alone is both
     names = (said[0] or first, said[1] or second)
-    return model, names, (open_for(model, names[0], fixed), open_for(model, names[1], moving))
+    for name in names:
+        model.encoder(name)  # known, or refused
+    return model, names, (fixed, moving)
 
 
 def looks(
@@ -181,31 +297,3 @@ def looks(
             advance=advance,
         )
     return into.astype(np.float64), mask
-
-
-def aligned(
-    options: RegisterOptions, fixed: tuple[Array, ArrayMask], moving: tuple[Array, ArrayMask]
-) -> Alignment:
-    """The alignment with its confidence; what elastix adds is trusted as far as its start is."""
-    register = _REGISTER[options.method]
-    found = judged(
-        register,
-        fixed[0],
-        moving[0],
-        calibration=read_calibration(register),
-        fixed_mask=fixed[1],
-        moving_mask=moving[1],
-    )
-    if found.failure or options.transform == "rigid":
-        return found
-    refine = partial(elastix.register, fixed_mask=fixed[1], moving_mask=moving[1])
-    # elastix takes the mean of the channels, and wants as many of both.
-    images = [image.mean(0, keepdims=True) for image, _ in (fixed, moving)]
-    better = refine(
-        images[0],
-        images[1],
-        transform=options.transform,
-        initial=found.moving_to_fixed,
-        measure="correlation" if options.method == "search" else "mutual_information",
-    )
-    return replace(better, confidence=found.confidence, trusted=found.trusted)

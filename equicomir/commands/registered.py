@@ -29,6 +29,7 @@ from equicomir.transforms.itk import write_tfm
 
 #: Written last: a folder that holds it holds all.
 RESULT = "transform.json"
+REGISTERED = "moving_registered.tif"
 _STRIP = 512  # rows that are warped at once
 _TABLE = tuple[list[str], list[list[str]]]
 
@@ -83,7 +84,7 @@ def write_found(
         write_tfm(folder / "transform.tfm", alignment.moving_to_fixed, **sizes)
     else:
         write_displacement(folder / "displacement.mha", alignment.displacement, **sizes)
-    overlap = write_registered(folder / "moving_registered.tif", found, moving, advance)
+    overlap = write_registered(folder / REGISTERED, found, moving, advance)
     if points is not None:
         write_points(folder / "points_registered.csv", points, found)
     path = folder / RESULT

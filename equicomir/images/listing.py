@@ -62,11 +62,11 @@ def list_folders(folders: Sequence[Path], *, masks: Path | None = None) -> list[
     modalities = [folder.name for folder in folders]
     if len(set(modalities)) < len(modalities) or len(modalities) < 2:
         raise ValueError(f"folders: expected two or more of different names, got {modalities}.")
-    found = [_files_in(folder) for folder in folders]
+    found = [files_in(folder) for folder in folders]
     for one in found:
         for folder, other in zip(folders, found, strict=True):
             _refuse_alone(one, other, folder)
-    masked = _files_in(masks) if masks else {}
+    masked = files_in(masks) if masks else {}
     if masks:
         _refuse_alone(found[0], masked, masks)
     return [
@@ -79,8 +79,12 @@ def list_folders(folders: Sequence[Path], *, masks: Path | None = None) -> list[
     ]
 
 
-def _files_in(folder: Path) -> dict[str, Path]:
-    """The images of a folder, by scene."""
+def files_in(folder: Path) -> dict[str, Path]:
+    """The images of a folder, by scene.
+
+    Raises:
+        ValueError: it is no folder, or holds none, or two of one name.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of images, found none.")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE)
