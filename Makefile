@@ -1,9 +1,11 @@
-# `make demo`, `make test`, `make figures` and `make bench` each set up what they need in .venv, once.
+# `make demo`, `make test`, `make figures`, `make bench` and `make docs` each set up what they need in
+# .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs_ready
 
-.PHONY: demo test bench figures clean
+.PHONY: demo test bench figures docs clean
 
 demo: $(READY)
 	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --pairs 25 \
@@ -21,6 +23,11 @@ figures: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py
 
+docs: $(DOCS_READY)
+	@rm -rf docs/build docs/api/modules
+	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/build/html
+	@echo "docs/build/html/index.html"
+
 # What setup.cfg asks for is installed with its own dependencies, except escnn, whose metadata
 # wants a Fortran compiler for a package that is never used here; and the project itself.
 $(READY): setup.cfg setup.py constraints.txt Makefile
@@ -32,19 +39,25 @@ $(READY): setup.cfg setup.py constraints.txt Makefile
 	@echo "Setting up .venv (once; some minutes, and some GB for torch)"
 	@rm -f $(READY)
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -c "$$REQUIREMENTS" > .venv/requirements.txt
+	@$(BIN)/python -c "$$REQUIREMENTS" baselines export test > .venv/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps escnn==1.0.11
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 --editable .
 	@touch $(READY)
 
-# Every requirement and the test extra of setup.cfg, but escnn.
+# The site's generator is installed by the first `make docs`: nothing else needs it.
+$(DOCS_READY): $(READY)
+	@$(BIN)/python -c "$$REQUIREMENTS" docs > .venv/docs_requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/docs_requirements.txt
+	@touch $(DOCS_READY)
+
+# Every requirement of setup.cfg, and of the extras that are named, but escnn.
 define REQUIREMENTS
-import configparser
+import configparser, sys
 read = configparser.ConfigParser(interpolation=None)
 read.read("setup.cfg")
 extras = read["options.extras_require"]
-lines = [read["options"]["install_requires"], *(extras[e] for e in ("baselines", "export", "test"))]
+lines = [read["options"]["install_requires"], *(extras[e] for e in sys.argv[1:])]
 print("setuptools")
 for line in map(str.strip, "\n".join(lines).splitlines()):
     if line and line[0] not in "#%" and not line.startswith("escnn"):

@@ -1,6 +1,6 @@
 """Rotation-equivariant representations of multimodal images, and registration through them.
 
-Three functions are enough to use a model on a pair of one's own:
+Three functions are enough to use a model on a pair of one's own::
 
     model = equicomir.load("model")
     representation = equicomir.encode(model, image, modality="HE")
