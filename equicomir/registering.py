@@ -167,7 +167,9 @@ def aligned(
         initial=found.moving_to_fixed,
         measure="correlation" if method is search.register else "mutual_information",
     )
-    return replace(better, confidence=found.confidence, trusted=found.trusted)
+    return replace(
+        better, confidence=found.confidence, trusted=found.trusted, evidence=found.evidence
+    )
 
 
 def as_image(name: str, image: Array | torch.Tensor, channels: int) -> Image:

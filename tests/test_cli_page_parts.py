@@ -26,7 +26,7 @@ from equicomir.commands.page_text import apart, reasons, runner_up, transform_wo
 from equicomir.geometry import rigid
 from equicomir.registration import information, search
 from equicomir.registration.alignment import Alignment
-from equicomir.registration.evidence import lead
+from equicomir.registration.evidence import Evidence, agreement, distance, lead
 from equicomir.registration.verdict import read_calibration
 from equicomir.transforms.deformations import displacement_of
 from equicomir.transforms.linear import affine
@@ -302,6 +302,29 @@ def test_reasons_follow_the_numbers():
     assert "what elastix added was not judged" in text
 
 
+def test_other_looks_are_told_by_how_far_away_they_end():
+    evidence = dataclasses.asdict(
+        Evidence(
+            0.9,
+            0.4,
+            3.0,
+            1.0,
+            agreement(np.eye(3), rigid(0, (8, 0)), (16, 16)),
+            agreement(np.eye(3), rigid(0, (1, 0)), (100, 100)),
+            2.0,
+            0.25,
+            1.0,
+        )
+    )
+    found = Alignment(np.eye(3), 0.5, confidence=0.4, evidence=evidence)
+    text = " ".join(reasons(found, CALIBRATION, "search", "rigid", 0.9))
+    assert "exchanged, the corners end 0.0 % of the side away." in text
+    assert "they end 1.0 % of the side away, and 50 % of the side away, a sign of error." in text
+    assert "foretells those of the other by 0.25" in text
+    unasked = " ".join(reasons(Alignment(np.eye(3), 0.5), CALIBRATION, "search", "rigid", 0.9))
+    assert "exchanged" not in unasked
+
+
 def test_the_calibration_of_the_page_is_that_of_the_method():
     text = " ".join(
         reasons(
@@ -313,3 +336,12 @@ def test_the_calibration_of_the_page_is_that_of_the_method():
         )
     )
     assert "information, raw, " in text
+
+
+@given(st.floats(0, 1))
+def test_a_distance_is_what_its_agreement_says(fraction):
+    """The inverse, but for what agrees as well as can be told; the wrong base is seen."""
+    away = agreement(np.eye(3), rigid(0, (100 * fraction, 0)), (100, 100))
+    assert math.isclose(distance(away), fraction, abs_tol=1e-9)
+    if 0.01 < fraction < 0.99:
+        assert not math.isclose(math.exp(-away), fraction, abs_tol=1e-3)

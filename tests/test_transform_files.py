@@ -112,6 +112,20 @@ def test_json_that_says_something_else_is_refused(fault, message):
     assert str(path) in str(caught.value)
 
 
+def test_notes_stand_beside_a_transform_and_nothing_unnamed_does():
+    path = folder() / "saved.json"
+    write_transform(path, SAVED, notes={"score": 0.5, "versions": {"torch": "2"}})
+    assert json.loads(path.read_text())["score"] == 0.5
+    assert read_transform(path).moving_size == SAVED.moving_size
+    with pytest.raises(ValueError, match="notes: expected other names than those of a transform"):
+        write_transform(path, SAVED, notes={"moving_size": 3})
+    whole = json.loads(path.read_text())
+    for notes in (["score"], ["score", "versions", "moving_size"], ["x"], [[1]], "score", 3, None):
+        path.write_text(json.dumps({**whole, "notes": notes}))
+        with pytest.raises(ValueError, match="expected a transform as JSON, got"):
+            read_transform(path)
+
+
 def test_json_of_another_shape_is_refused():
     path = folder() / "saved.json"
     write_transform(path, SAVED)

@@ -1,18 +1,19 @@
 """What a registration says of itself in words: for a person who will not read a matrix."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from equicomir.geometry import image_centre, rotation_degrees, transform_points
 from equicomir.registration.alignment import Alignment
-from equicomir.registration.evidence import lead
+from equicomir.registration.evidence import distance, lead
 from equicomir.registration.verdict import Calibration
 from equicomir.shapes import Matrix
 
 _DISTINCT_DEGREES = 15.0  # as for :func:`equicomir.registration.evidence.lead`
 _CUT_LEAD = 6.0  # likewise
+_FAR = 0.1  # of the side: looks that end so far from each other speak against a registration
 _SCORES = {
     "search": "the correlation of both representations where they overlap, 1 at most",
     "information": "the information that both images share where they overlap, in nats",
@@ -152,12 +153,7 @@ def reasons(
         ]
     said += _lead_words(alignment.score_by_angle, rotation_degrees(alignment.moving_to_fixed))
     said.append(f"The moving image covers {100 * covered:.0f} % of the fixed one.")
-    said.append(
-        "The confidence also weighs what is not listed here: whether the same place is found with "
-        "the images exchanged and from each half of the fixed image alone, whether what relates "
-        "the intensities in one half holds in the other, and how near the top of what both share "
-        "it lies."
-    )
+    said += _looks_words(alignment.evidence)
     pairs = calibration.fitted_on.get("pairs")
     on = f" It was fitted on pairs of known truth: {'; '.join(map(str, pairs))}." if pairs else ""
     said.append(
@@ -165,6 +161,27 @@ def reasons(
         f"kinds of images it is a guess.{on}"
     )
     return said
+
+
+def _looks_words(evidence: Mapping[str, float]) -> list[str]:
+    """Whether other looks end at the same place."""
+    if not evidence:
+        return []
+
+    def away(name: str) -> str:
+        fraction = distance(evidence[name])
+        if fraction > _FAR:
+            return f"{100 * fraction:.0f} % of the side away, a sign of error"
+        return f"{100 * fraction:.1f} % of the side away"
+
+    return [
+        f"Registered with fixed and moving exchanged, the corners end {away('directions')}.",
+        f"Registered from each of two halves of the fixed image alone, they end "
+        f"{away('better_half')}, and {away('worse_half')}.",
+        f"The nearest top of what both images share by another measure lies {away('exactness')}.",
+        f"What relates the intensities in one half foretells those of the other by "
+        f"{evidence['prediction']:.2f}, where 0 is not at all and 1 wholly.",
+    ]
 
 
 def _lead_words(score_by_angle: Sequence[tuple[float, float]], degrees: float) -> list[str]:

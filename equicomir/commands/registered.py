@@ -87,20 +87,15 @@ def write_found(
     overlap = write_registered(folder / REGISTERED, found, moving, advance)
     if points is not None:
         write_points(folder / "points_registered.csv", points, found)
-    path = folder / RESULT
-    write_transform(
-        path,
-        SavedTransform(
-            alignment.moving_to_fixed,
-            (found.fixed.shape[1], found.fixed.shape[2]),
-            (found.moving.shape[1], found.moving.shape[2]),
-            found.fixed.pixel_size_micrometres,
-            found.moving.pixel_size_micrometres,
-            *found.modalities,
-        ),
+    saved = SavedTransform(
+        alignment.moving_to_fixed,
+        (found.fixed.shape[1], found.fixed.shape[2]),
+        (found.moving.shape[1], found.moving.shape[2]),
+        found.fixed.pixel_size_micrometres,
+        found.moving.pixel_size_micrometres,
+        *found.modalities,
     )
-    facts = {
-        **json.loads(path.read_text(encoding="utf-8")),
+    notes = {
         "fixed": found.fixed.path.name,
         "moving": found.moving.path.name,
         "method": found.method,
@@ -109,10 +104,12 @@ def write_found(
         "score": alignment.score,
         "confidence": alignment.confidence,
         "trusted": alignment.trusted,
+        "evidence": dict(alignment.evidence),
         "overlap": overlap,
         "versions": versions(),
     }
-    path.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_transform(folder / RESULT, saved, notes=notes)
+    facts: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     return facts
 
 

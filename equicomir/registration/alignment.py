@@ -1,6 +1,7 @@
 """What every registration method gives back."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,8 @@ class Alignment:
             p + displacement[:, p]. ``moving_to_fixed`` is then the linear transform it began with.
         confidence: calibrated probability that this is right, in [0, 1]; NaN where nobody asked.
         trusted: whether the confidence passes the threshold that was fitted for the method.
+        evidence: what the confidence was made of, by the names of
+            :class:`equicomir.registration.evidence.Evidence`; empty where nobody asked.
     """
 
     moving_to_fixed: Matrix
@@ -34,6 +37,7 @@ class Alignment:
     displacement: Array | None = None
     confidence: float = math.nan
     trusted: bool = False
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 def not_found(reason: str) -> Alignment:

@@ -169,6 +169,18 @@ def agreement(one: Matrix, other: Matrix, size: tuple[int, int]) -> float:
     return math.log((1 + _FINEST) / (min(distance, 1.0) + _FINEST)) / math.log(1 + 1 / _FINEST)
 
 
+def distance(agreed: float) -> float:
+    """The mean distance of the corners that an :func:`agreement` tells, as a fraction of the side.
+
+    Example:
+        >>> from equicomir.geometry import rigid
+        >>> near = agreement(np.eye(3), rigid(0, (4, 0)), (32, 32))
+        >>> round(distance(near), 9), distance(1.0)
+        (0.125, 0.0)
+    """
+    return max(0.0, (1 + _FINEST) * (1 + 1 / _FINEST) ** -agreed - _FINEST)
+
+
 def lead(score_by_angle: list[tuple[float, float]], degrees: float) -> float:
     """How far the scores near one angle stand above all distinct others.
 

@@ -85,8 +85,8 @@ def judged(
         moving_mask: likewise for ``moving``.
 
     Returns:
-        What ``register`` gives, with ``confidence`` in [0, 1] and ``trusted``. A failure has
-        confidence 0.
+        What ``register`` gives, with ``confidence`` in [0, 1], ``trusted`` and ``evidence``. A
+        failure has confidence 0.
 
     Raises:
         TypeError, ValueError: whatever ``register`` refuses, or the calibration is another
@@ -113,7 +113,12 @@ def judged(
     if evidence is None:
         return replace(found, confidence=0.0, trusted=False)
     probability = confidence(evidence, calibration)
-    return replace(found, confidence=probability, trusted=probability >= calibration.threshold)
+    return replace(
+        found,
+        confidence=probability,
+        trusted=probability >= calibration.threshold,
+        evidence=asdict(evidence),
+    )
 
 
 def confidence(evidence: Evidence, calibration: Calibration) -> float:

@@ -43,15 +43,20 @@ class SavedTransform:
     moving_modality: str | None = None
 
 
-def write_transform(path: Path | str, saved: SavedTransform) -> None:
+def write_transform(
+    path: Path | str, saved: SavedTransform, *, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a transform as JSON, with its direction, unit and version.
 
     Args:
         path: of the file; one that is there is replaced.
         saved: the transform and its images.
+        notes: JSON values that stand beside it, such as a score; they are named in the file, and
+            left alone by :func:`read_transform`.
 
     Raises:
-        ValueError: a part of it is not what :class:`SavedTransform` says.
+        ValueError: a part of it is not what :class:`SavedTransform` says, or a note has the name
+            of a part.
 
     Example:
         >>> import tempfile
@@ -64,7 +69,13 @@ def write_transform(path: Path | str, saved: SavedTransform) -> None:
     content["moving_to_fixed"] = np.asarray(saved.moving_to_fixed).tolist()
     _checked(content)
     head = {"format": _FORMAT, "version": _VERSION, "direction": _DIRECTION, "unit": _UNIT}
-    Path(path).write_text(json.dumps({**head, **content}, indent=2) + "\n", encoding="utf-8")
+    whole, notes = {**head, **content}, dict(notes or {})
+    if taken := sorted(set(notes) & {*whole, "notes"}):
+        raise ValueError(f"notes: expected other names than those of a transform, got {taken}.")
+    if notes:
+        whole |= {**notes, "notes": list(notes)}
+    text = json.dumps(whole, indent=2, allow_nan=False) + "\n"
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def read_transform(path: Path | str) -> SavedTransform:
@@ -96,7 +107,11 @@ def read_transform(path: Path | str) -> SavedTransform:
         for name, only in (("direction", _DIRECTION), ("unit", _UNIT)):
             if (came := content.pop(name, None)) != only:
                 raise ValueError(f'expected "{name}": "{only}", got {came!r}')
-        return _checked(content)
+        notes = content.pop("notes", [])
+        told = isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+        if not told or not set(notes) <= set(content):
+            raise ValueError(f"expected names of notes that stand there, got {notes!r}")
+        return _checked({name: value for name, value in content.items() if name not in notes})
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a transform as JSON, got: {_short(error)}.") from error
 
