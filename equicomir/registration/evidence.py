@@ -178,7 +178,8 @@ def distance(agreed: float) -> float:
         >>> round(distance(near), 9), distance(1.0)
         (0.125, 0.0)
     """
-    return max(0.0, (1 + _FINEST) * (1 + 1 / _FINEST) ** -agreed - _FINEST)
+    logarithm = -agreed * math.log(1 + 1 / _FINEST)
+    return max(0.0, (1 + _FINEST) * math.exp(logarithm) - _FINEST)
 
 
 def lead(score_by_angle: list[tuple[float, float]], degrees: float) -> float:
