@@ -362,7 +362,7 @@ def test_pixels_of_another_size_are_made_alike_first(work, model, tmp_path):
 def test_elastix_goes_on_from_what_was_found_and_is_trusted_as_far(
     work, model, tmp_path, monkeypatch
 ):
-    from equicomir.commands import register
+    from equicomir import registering
     from equicomir.registration.alignment import Alignment
 
     asked = {}
@@ -371,7 +371,7 @@ def test_elastix_goes_on_from_what_was_found_and_is_trusted_as_far(
         asked.update(options, channels=len(fixed))
         return Alignment(options["initial"] @ rigid(0, (0.25, 0)), 0.9)
 
-    monkeypatch.setattr(register.elastix, "register", refined)
+    monkeypatch.setattr(registering.elastix, "register", refined)
     words = [model, work / "SHG/a.tif", work / "turned.tif", "--moving-modality", "SHG"]
     words += ["--out", tmp_path / "r", "--transform", "affine", "--quiet"]
     assert main(["register", *map(str, words)]) == 0
@@ -386,9 +386,9 @@ def test_where_nothing_is_found_nothing_is_written(work, model, tmp_path, capsys
     from equicomir.commands import register
     from equicomir.registration.alignment import not_found
 
-    monkeypatch.setattr(register, "aligned", lambda *_: not_found("no overlap has content"))
+    monkeypatch.setattr(register, "aligned", lambda *_, **__: not_found("no content"))
     words = ["register", model, work / "SHG/a.tif", work / "HE/a.tif", "--out", tmp_path / "r"]
-    refused(capsys, [*words, "--quiet"], "no overlap has content", status=4)
+    refused(capsys, [*words, "--quiet"], "no content", status=4)
     assert not list((tmp_path / "r").iterdir())
 
 
@@ -469,7 +469,7 @@ def test_check_holds_for_a_steerable_model(model, capsys):
 
 
 def test_check_ends_with_3_where_a_fault_is_planted(model, monkeypatch, capsys):
-    from equicomir.experiment import work as experiment
+    from equicomir.experiment import claims as experiment
 
     right = experiment.objective
     monkeypatch.setattr(experiment, "objective", lambda told: lambda y: right(told)(y) * 1.01)

@@ -237,7 +237,7 @@ def test_colours_are_shown_as_colours(tmp_path):
 def test_register_writes_the_page_before_the_transform(tmp_path, monkeypatch, capsys):
     image = (1000 * (3 + scene(0, 32, 32))).clip(0).astype(np.uint16)
     found = Alignment(rigid(-90, centre=(15.5, 15.5)), 1.0, confidence=0.8, trusted=True)
-    monkeypatch.setattr(register, "aligned", lambda *_: found)
+    monkeypatch.setattr(register, "aligned", lambda *_, **__: found)
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("größe a.tif", image)
     tifffile.imwrite("b.tif", np.rot90(image))

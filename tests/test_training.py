@@ -209,8 +209,8 @@ def test_nothing_is_cast_to_a_shorter_type_by_itself(scenes, monkeypatch):
     seen = []
     forward = Representations.forward
 
-    def watched(self, patches):
-        made = forward(self, patches)
+    def watched(self, patches, modalities=()):
+        made = forward(self, patches, modalities)
         seen.append((torch.is_autocast_enabled("cpu"), made.dtype))
         return made
 

@@ -99,7 +99,6 @@ def main(arguments: Sequence[str]) -> int:
     model, names, (fixed, moving) = opened(options)
     if fixed.is_dir() or moving.is_dir():
         return _all(options, model, names, fixed, moving)
-    folder_to_write(options.out, holds=RESULT)
     called = ["equicomir", "register", *arguments]
     alignment, facts = register_pair(options, model, names, fixed, moving, called)
     if alignment.failure:
@@ -140,7 +139,6 @@ def _all(
             fixed_mask=_mask_of("--fixed-mask", folder.name, options.fixed_mask),
             moving_mask=_mask_of("--moving-mask", folder.name, options.moving_mask),
         )
-        folder_to_write(folder, holds=RESULT)
         return register_pair(alone, model, names, first, second, _called(alone))
 
     lines = register_all(pairs, options.out, one, options.output)
@@ -183,7 +181,7 @@ def register_pair(
     moving_path: Path,
     called: list[str],
 ) -> tuple[Alignment, dict[str, Any]]:
-    """Register one pair and write what was found into the options' folder, which is there.
+    """Register one pair and write what was found into the options' folder.
 
     Returns:
         The alignment, and what was written of it: nothing where it failed.
@@ -198,6 +196,7 @@ def register_pair(
     points = None if options.points is None else read_points(options.points)
     fixed = read_picture(fixed_file, options.fixed_mask)
     moving = read_picture(moving_file, options.moving_mask)
+    folder_to_write(options.out, holds=RESULT)
     for file in (fixed_file, moving_file):
         for note in file.notes:
             options.output.say(f"  {file.path}: {note}")

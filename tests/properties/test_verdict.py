@@ -260,7 +260,8 @@ def test_the_rest_of_an_alignment_stays_as_it_is():
     plain = method(*images())
     found = judged(method, *images(), calibration=trusted_when_agreeing(method, directions=9.0))
     assert found.confidence == pytest.approx(1 / (1 + math.exp(6 - 9)))
-    assert replace(found, confidence=0, trusted=False, moving_to_fixed=0) == replace(
+    assert set(found.evidence) == set(NAMES)
+    assert replace(found, confidence=0, trusted=False, moving_to_fixed=0, evidence={}) == replace(
         plain, confidence=0, moving_to_fixed=0
     )
 
