@@ -142,11 +142,7 @@ def aligned(
     Raises:
         TypeError, ValueError: as the method; or elastix is asked for and not there.
     """
-    if transform != "rigid" and importlib.util.find_spec("itk") is None:
-        raise ValueError(
-            f"transform: expected the package itk-elastix for {transform!r}, found none; install "
-            f"equicomir[baselines], or say rigid."
-        )
+    check_transform(transform)
     found = judged(
         method,
         fixed,
@@ -170,6 +166,19 @@ def aligned(
     return replace(
         better, confidence=found.confidence, trusted=found.trusted, evidence=found.evidence
     )
+
+
+def check_transform(transform: Transform) -> None:
+    """Refuse what elastix is needed for where it is not.
+
+    Raises:
+        ValueError: what to install is said.
+    """
+    if transform != "rigid" and importlib.util.find_spec("itk") is None:
+        raise ValueError(
+            f"transform: expected the package itk-elastix for {transform!r}, found none; install "
+            f"equicomir[baselines], or say rigid."
+        )
 
 
 def as_image(name: str, image: Array | torch.Tensor, channels: int) -> Image:

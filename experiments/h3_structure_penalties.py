@@ -17,12 +17,12 @@ from pathlib import Path
 
 from equicomir.experiment.frame import script
 from equicomir.experiment.plan import Budget, Comparison, Experiment, Variant
-from equicomir.losses.penalties import Penalties
+from equicomir.losses.weighted import Penalties
 from equicomir.training.settings import TrainingSettings
 
 EACH = tuple(field.name for field in fields(Penalties))
 WEIGHTS = (0.1, 0.3, 1.0, 3.0)
-#: Chosen on validation; see README.md beside this file.
+#: Not chosen yet: `--coarse` is to be run before this is.
 CHOSEN = dict.fromkeys(EACH, 0.3)
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 from scipy import ndimage
@@ -25,6 +26,18 @@ def script(folder, name):
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def drawn_twice(run, monkeypatch, folder, tmp_path):
+    """What a figure's script writes, by name, on two days and by users of other settings."""
+    found = []
+    for number in range(2):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(10**9 + number))
+        with matplotlib.rc_context({"axes.linewidth": 1 + number, "font.size": 9 + number}):
+            run(monkeypatch, folder, tmp_path / f"{number}")
+        written_now = sorted((tmp_path / f"{number}").iterdir())
+        found.append({path.name: path.read_bytes() for path in written_now})
+    return found
 
 
 def blobs(rng, height, width):

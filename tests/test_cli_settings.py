@@ -10,7 +10,7 @@ from hypothesis import given
 from equicomir.commands.options import parsed
 from equicomir.commands.train import Train, told
 from equicomir.images.augmentation import Augmentation
-from equicomir.losses.penalties import Penalties
+from equicomir.losses.weighted import Penalties
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.settings_file import read_settings, write_settings

@@ -3,13 +3,21 @@
 import itertools
 import sys
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_records import MODALITIES, SIZES, blobs, script, write_crops, write_model, written
+from made_up_records import (
+    MODALITIES,
+    SIZES,
+    blobs,
+    drawn_twice,
+    script,
+    write_crops,
+    write_model,
+    written,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io
 
@@ -218,17 +226,8 @@ def test_no_text_lies_on_another_and_no_legend_on_a_curve(figure):
         assert not any(legend.overlaps(other.get_window_extent()) for other in everything)
 
 
-def files(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
 def test_drawing_twice_gives_the_same_bytes_with_the_sources_in_them(folder, monkeypatch, tmp_path):
-    found = []
-    for number in range(2):
-        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(10**9 + number))
-        with matplotlib.rc_context({"axes.linewidth": 1 + number, "font.size": 9 + number}):
-            run(monkeypatch, folder, tmp_path / f"{number}")
-        found.append(files(tmp_path / f"{number}"))
+    found = drawn_twice(run, monkeypatch, folder, tmp_path)
     names = [f"fig7_high_pass.{ending}" for ending in ("pdf", "png", "txt")]
     assert list(found[0]) == names
     assert found[0] == found[1]

@@ -1,7 +1,6 @@
 """Figure 6 says what its records say, draws the same bytes twice, and names what is missing."""
 
 import argparse
-import importlib.util
 import itertools
 import json
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_records import script
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io as image_io
 
@@ -26,15 +26,6 @@ ROOT = Path(__file__).parent.parent
 MACHINE = {"cores": 2, "processor": "Made Up", "torch_threads": 1, "gpu": None}
 TRAINING = TrainingSettings(minutes=1.5)
 CHOSEN = argparse.Namespace(device="cpu", width=64, test_pairs=0)
-
-
-def script(folder, name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
 
 style = script("paper_figures", "style")
 fig6 = script("paper_figures", "fig6_learning")

@@ -2,7 +2,6 @@
 
 import sys
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from made_up_records import (
     ROOT,
     SIZES,
     blobs,
+    drawn_twice,
     script,
     write_crops,
     write_model,
@@ -199,17 +199,8 @@ def test_all_angles_are_shown_alike_and_differences_are_darker_where_they_are_gr
     assert (np.diff(shades[5:]) < 0).all()
 
 
-def files(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
 def test_drawing_twice_gives_the_same_bytes_with_the_sources_in_them(folder, monkeypatch, tmp_path):
-    found = []
-    for number in range(2):
-        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(10**9 + number))
-        with matplotlib.rc_context({"axes.linewidth": 1 + number, "font.size": 9 + number}):
-            run(monkeypatch, folder, tmp_path / f"{number}")
-        found.append(files(tmp_path / f"{number}"))
+    found = drawn_twice(run, monkeypatch, folder, tmp_path)
     assert list(found[0]) == ["fig1_method.pdf", "fig1_method.png", "fig1_method.txt"]
     assert found[0] == found[1]
     pdf, png = found[0]["fig1_method.pdf"], found[0]["fig1_method.png"]

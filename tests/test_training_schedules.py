@@ -18,7 +18,7 @@ from equicomir.encoders.steerable import FourierActivation
 from equicomir.images.batches import mixed_seed
 from equicomir.images.intensities import Scaling
 from equicomir.losses.contrastive import info_nce
-from equicomir.losses.penalties import Penalties
+from equicomir.losses.weighted import Penalties
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.loop import train
 from equicomir.training.processes import from_all_processes

@@ -27,7 +27,7 @@ from tyro.constructors import (
 )
 
 from equicomir.images.augmentation import Augmentation
-from equicomir.losses.penalties import Penalties
+from equicomir.losses.weighted import Penalties
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 

@@ -1,6 +1,5 @@
 """``equicomir register``: where a moving image lies in a fixed one, told and written."""
 
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +25,7 @@ from equicomir.commands.registered import RESULT, Found, read_points, write_foun
 from equicomir.commands.resampled import Picture, on_pixels_of, read_picture, to_own_pixels
 from equicomir.images.files import open_image
 from equicomir.images.listing import files_in
-from equicomir.registering import aligned
+from equicomir.registering import Transform, aligned, check_transform
 from equicomir.registration import information, search
 from equicomir.registration.alignment import Alignment
 from equicomir.registration.evidence import Register
@@ -88,7 +87,7 @@ class RegisterOptions:
     moving_modality: OptionalName = None
     fixed_mask: OptionalPath = None
     moving_mask: OptionalPath = None
-    transform: Literal["rigid", "similarity", "affine", "bspline"] = "rigid"
+    transform: Transform = "rigid"
     points: OptionalPath = None
     output: Annotated[Output, Flat] = field(default_factory=Output)
 
@@ -259,11 +258,7 @@ def opened(
             f"expected {wanted} paths, {expected}{other}, got {len(options.files)}: "
             f"{' '.join(map(str, options.files)) or 'none'}."
         )
-    if options.transform != "rigid" and importlib.util.find_spec("itk") is None:
-        raise ValueError(
-            f"--transform {options.transform}: expected the package itk-elastix, found none; "
-            f"install equicomir[baselines], or say rigid."
-        )
+    check_transform(options.transform)  # before anything long
     fixed, moving = options.files[-2:]
     said = (options.fixed_modality, options.moving_modality)
     if options.method == "information":

@@ -80,7 +80,7 @@ def pairs_of(fixed: Path, moving: Path) -> list[tuple[str, Path, Path]]:
 def register_all(
     pairs: Sequence[tuple[str, Path, Path]], out: Path, one: One, output: Output
 ) -> list[Line]:
-    """Register all pairs, write the table and the page after each, and go on whatever happens.
+    """Register all pairs, go on whatever happens, and write the table and the page.
 
     Args:
         pairs: (name, fixed, moving).
@@ -109,9 +109,9 @@ def register_all(
             except ValueError as mistake:  # this pair's, not the next one's
                 lines.append(Line(name, "refused", said=str(mistake)))
                 thumbnails.append("")
-            _write_table(out / TABLE, lines)
-            (out / INDEX).write_text(_page(lines, thumbnails), encoding="utf-8")
+            _write_table(out / TABLE, lines)  # after each: what is broken off has one too
             advance(1)
+    (out / INDEX).write_text(_page(lines, thumbnails), encoding="utf-8")
     return lines
 
 

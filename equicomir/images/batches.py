@@ -6,6 +6,7 @@ processes may cut them in any order, and a run that was broken off goes on at an
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
         )
         return replace(drawn, scene=torch.tensor(which)[drawn.scene], modalities=modalities)
 
+    @cached_property
     def kinds(self) -> dict[tuple[str, ...], list[int]]:
         """Scenes by the modalities that they have, in the order of the scalings."""
         found: dict[tuple[str, ...], list[int]] = {}
@@ -81,7 +83,7 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
 
     def _kind(self, step: int) -> tuple[tuple[str, ...], list[int]]:
         """The modalities of a batch and the scenes that have them."""
-        kinds = list(self.kinds().items())
+        kinds = list(self.kinds.items())
         if len(kinds) == 1:
             return kinds[0]
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, step, len(kinds)))
@@ -103,7 +105,7 @@ def check_modalities(batches: Batches, processes: int) -> None:
         ValueError: one has a single modality; or some lack one where several processes wait for
             the gradient of every weight.
     """
-    kinds = batches.kinds()
+    kinds = batches.kinds
     for modalities, which in kinds.items():
         if len(modalities) < 2:
             raise ValueError(

@@ -15,8 +15,6 @@ Penalties of a representation alone stand in :mod:`equicomir.losses.collapse`.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
@@ -32,65 +30,10 @@ from equicomir.losses.structure import (
     tapered,
     valid_squares,
 )
-from equicomir.shapes import Images, Mask, Stack, check_tensor
+from equicomir.shapes import Images, Mask, check_tensor
 
 _TINY = 1e-12  # keeps quotients finite where a representation is flat
 _FLAT = 1e-6  # share of the power that counts as nothing
-
-
-@dataclass(frozen=True)
-class Penalties:
-    """How much of each is added to a contrastive loss; every default adds nothing.
-
-    Attributes:
-        gradient_agreement: weight of :func:`gradient_agreement`, at least 0; likewise the others.
-        orientation_agreement: of :func:`orientation_agreement`.
-        self_similarity: of :func:`self_similarity`.
-        spectral_retention: of :func:`spectral_retention`.
-
-    Raises:
-        ValueError: a weight is negative or not finite.
-    """
-
-    gradient_agreement: float = 0.0
-    orientation_agreement: float = 0.0
-    self_similarity: float = 0.0
-    spectral_retention: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, weight in asdict(self).items():
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"{name}: expected a weight of 0 or more, got {weight}.")
-
-    def of(
-        self, representations: Stack, images: Sequence[Images], *, mask: Mask | None = None
-    ) -> Float[Tensor, ""]:
-        """Their weighted sum, mean over the modalities.
-
-        Args:
-            representations: shape (modalities, batch, channels, height, width).
-            images: what each was made of, one tensor a modality, in its own frame.
-            mask: boolean (height, width): the valid region.
-
-        Returns:
-            A scalar, at least 0.
-
-        Raises:
-            TypeError, ValueError: as the penalties themselves.
-
-        Example:
-            >>> x = torch.rand(2, 1, 16, 16)
-            >>> told = Penalties(gradient_agreement=0.5)
-            >>> torch.equal(told.of(1 - x[None], [x]), gradient_agreement(1 - x, x) / 2)
-            True
-        """
-        each = [
-            weight * penalty(seen, image, mask=mask)
-            for name, penalty in _BY_NAME.items()
-            if (weight := getattr(self, name))
-            for seen, image in zip(representations, images, strict=True)
-        ]
-        return sum(each, start=representations.new_zeros(())) / len(representations)
 
 
 def gradient_agreement(
@@ -310,12 +253,6 @@ def spectral_retention(
     wanted = share(x)
     penalty: Tensor = ((wanted - share(y)).clamp(min=0) / (wanted + _FLAT)).mean()
     return penalty
-
-
-_BY_NAME = {
-    one.__name__: one
-    for one in (gradient_agreement, orientation_agreement, self_similarity, spectral_retention)
-}
 
 
 def _checked(

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
-from equicomir.losses.penalties import Penalties
+from equicomir.losses.weighted import Penalties
 from equicomir.training.schedule import Schedule
 
 #: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.

@@ -18,12 +18,12 @@ from equicomir.losses.collapse import (
     variance_term,
 )
 from equicomir.losses.penalties import (
-    Penalties,
     gradient_agreement,
     orientation_agreement,
     self_similarity,
     spectral_retention,
 )
+from equicomir.losses.weighted import Penalties
 
 SIZE = 18
 
