@@ -235,7 +235,7 @@ def test_quick_runs_to_the_end_over_processes_and_again_runs_nothing(tmp_path, c
     assert frame.main(TRIED, LISTS, told) == 0
     assert "2 run now" in capsys.readouterr().out
     page = (tmp_path / "verdict.md").read_text()
-    assert page.count("| immunohistochemistry |") == 3
+    assert page.count("| immunohistochemistry |") == 6  # results, and detail
     assert "steerable over plain" in page
     assert frame.main(TRIED, LISTS, told) == 0
     assert "2 stood in the records" in capsys.readouterr().out

@@ -35,7 +35,7 @@ class Row:
         precise: likewise at 1 and 0.5 %.
         corner_error: median of the successes, in pixels; NaN without any.
         equivariance_error: mean over modalities, angles and seeds.
-        coherence: of fine detail, between the two representations, mean over seeds.
+        detail: :func:`equicomir.evaluation.detail.detail`, mean over seeds; empty for raw images.
         seconds: median of a registration, representations included.
         training_seconds: mean.
     """
@@ -49,9 +49,14 @@ class Row:
     precise: tuple[float, float]
     corner_error: float
     equivariance_error: float
-    coherence: float
+    detail: dict[str, float]
     seconds: float
     training_seconds: float
+
+    @property
+    def coherence(self) -> float:
+        """Of fine detail, between the two representations; NaN for raw images."""
+        return self.detail.get("coherence_between", np.nan)
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,14 @@ def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
         (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
         float(np.median(good)) if good.size else np.nan,
         float(np.mean(of_turns)),
-        float(np.mean([run.get("detail", {}).get("coherence_between", np.nan) for run in runs])),
+        _means([run.get("detail", {}) for run in runs]),
         float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
         float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
     )
+
+
+def _means(of_runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in of_runs])) for name in of_runs[0]}
 
 
 def judged(
