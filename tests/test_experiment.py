@@ -27,9 +27,11 @@ from equicomir.experiment.plan import (
     tasks,
 )
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
+from equicomir.experiment.standing import standing
 from equicomir.experiment.verdict import judged, runs_of, sentence
 from equicomir.experiment.work import learned_from, run
 from equicomir.gate import check
+from equicomir.losses.weighted import Penalties
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.start import new_model
@@ -190,6 +192,23 @@ def write(path, variant, task, width, errors, places):
         equivariance_error={"A": [0.1], "B": [0.1]},
         training_seconds=1.0,
     )
+
+
+OTHERWISE = {"unfiltered": 0.5, "shift_pixels": 2, "penalties": Penalties(self_similarity=1.0)}
+
+
+@pytest.mark.parametrize("forgotten", ["unfiltered", "shift_pixels", "penalties"])
+def test_a_run_of_before_a_setting_was_there_stands_by_its_default(tmp_path, forgotten):
+    task = tasks(TRIED, [EMBEDDED], TINY)[0]
+    path, (_, how) = tmp_path / "records.jsonl", task.registrations[0]
+    old = task.evaluated("data", how, 96)
+    old["training"].pop(forgotten)
+    records.append(path, [], settings=old)
+    (key,) = standing(path)
+    assert key == records.run_key(task.evaluated("data", how, 96))
+    other = replace(task, training=replace(task.training, **{forgotten: OTHERWISE[forgotten]}))
+    assert key != records.run_key(other.evaluated("data", how, 96))
+    assert list(standing(path, data="")) == [records.run_key(task.evaluated("", how, 96))]
 
 
 @pytest.mark.parametrize(

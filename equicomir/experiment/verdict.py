@@ -14,6 +14,7 @@ from equicomir.evaluation.statistics import Difference, difference
 from equicomir.evaluation.verdicts import Judgement, judge
 from equicomir.experiment.plan import Budget, Comparison, Experiment, tasks
 from equicomir.experiment.sets import DataSet
+from equicomir.experiment.standing import standing
 
 #: Where the reference succeeds less or more often, neither of two methods can win.
 ROOM = (0.3, 0.8)
@@ -82,10 +83,7 @@ def runs_of(
     Raises:
         ValueError: the file is damaged.
     """
-    stands = {
-        records.run_key({**record["settings"], "data": ""}): record
-        for record in records.done(path).values()
-    }
+    stands = standing(path, data="")
     found: dict[tuple[str, int, str], list[Record]] = {}
     for task in tasks(experiment, sets, budget):
         for name, registration in task.registrations:

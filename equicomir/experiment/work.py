@@ -19,6 +19,7 @@ from equicomir.evaluation.validation import register_by
 from equicomir.experiment.claims import claims
 from equicomir.experiment.plan import Registration, Task
 from equicomir.experiment.sets import DataSet, lacking
+from equicomir.experiment.standing import standing
 from equicomir.filters import high_pass
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
@@ -143,7 +144,7 @@ def _finite(value: Any) -> Any:
 
 def _open(task: Task, data: str, path: Path) -> list[tuple[str, Registration, int]]:
     """(variant, registration, width) of what is not in the records."""
-    stands = records.done(path)
+    stands = standing(path)
     return [
         (name, registration, width)
         for name, registration in task.registrations
