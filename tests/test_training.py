@@ -17,6 +17,7 @@ from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.training.loop import train
+from equicomir.training.schedule import MEASURED
 from equicomir.training.settings import TrainingSettings, training_settings
 from equicomir.training.start import objective
 
@@ -65,6 +66,24 @@ def test_a_time_budget_fixes_the_steps_once_and_those_repeat_the_run(scenes):
     timed = TrainingSettings(**{**vars(QUICK), "steps": None, "minutes": 0.01})
     first = train(scenes, TINY, timed, quiet=True)
     assert first.settings.steps == len(first.losses) > 10
+    again = train(scenes, TINY, first.settings, quiet=True)
+    assert torch.equal(weights(first.model), weights(again.model))
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.75, 15), (0.25, MEASURED), (1.0, 20)])
+def test_the_first_steps_compare_representations_as_they_are(scenes, share, first):
+    settings = replace(QUICK, steps=20)
+    found = train(scenes, TINY, replace(settings, coarse_first=share), quiet=True)
+    as_they_are = train(scenes, TINY, replace(settings, high_pass_cutoff=None), quiet=True)
+    filtered = train(scenes, TINY, settings, quiet=True)
+    assert found.losses[:first] == as_they_are.losses[:first]
+    assert found.losses[first : first + 1] != as_they_are.losses[first : first + 1] or first == 20
+    assert found.losses[0] != filtered.losses[0]
+
+
+def test_a_time_budget_that_begins_coarse_repeats(scenes):
+    timed = replace(QUICK, steps=None, minutes=0.01, coarse_first=0.1)
+    first = train(scenes, TINY, timed, quiet=True)
     again = train(scenes, TINY, first.settings, quiet=True)
     assert torch.equal(weights(first.model), weights(again.model))
 

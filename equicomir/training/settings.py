@@ -41,6 +41,8 @@ class TrainingSettings:
         high_pass_family: which high-pass, one of :data:`HighPass`.
         unfiltered: share, in [0, 1], of the loss that compares the representations as they are,
             beside the one that compares what the high-pass leaves.
+        coarse_first: share, in [0, 1], of the steps that at the beginning compare the
+            representations as they are, before the high-pass is set before the similarity.
         similarity: of two representations, one of :data:`Similarity`.
         shift_pixels: representations shifted by so many pixels are negatives too
             (:func:`equicomir.losses.hard_negatives.shifted_around`); 0 for none.
@@ -74,6 +76,7 @@ class TrainingSettings:
     high_pass_cutoff: float | None = 0.05
     high_pass_family: HighPass = "gaussian"
     unfiltered: float = 0.0
+    coarse_first: float = 0.0
     similarity: Similarity = "negative_mse"
     shift_pixels: int = 0
     penalties: Penalties | None = None
@@ -109,8 +112,9 @@ class TrainingSettings:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.average < 1:
             raise ValueError(f"average: expected a decay in [0, 1), got {self.average}.")
-        if not 0 <= self.unfiltered <= 1:
-            raise ValueError(f"unfiltered: expected a share in [0, 1], got {self.unfiltered}.")
+        for name in ("unfiltered", "coarse_first"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}.")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: expected a positive norm or None, got {self.clip}.")
         for name, values, known in (

@@ -1,6 +1,7 @@
 """What a run begins with: its untrained model and its objective."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,11 @@ def objective(settings: TrainingSettings) -> Loss:
         image_filter=image_filter,
     )
     return partial(both, detail, whole, share) if share else detail
+
+
+def coarse(settings: TrainingSettings) -> TrainingSettings:
+    """The settings whose objective the first steps have, where ``coarse_first`` is above 0."""
+    return replace(settings, high_pass_cutoff=None, coarse_first=0.0)
 
 
 def penalty_of(settings: TrainingSettings) -> Penalty | None:
