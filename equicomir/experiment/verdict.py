@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -145,7 +144,7 @@ def judged(
             chosen = _at_best_width(data_set, comparison, runs)
             if chosen is not None:
                 width, better, than = chosen
-                units = data_set.units_of([_pair(pair) for pair in better[0]["pairs"]])
+                units = data_set.units_of([pair_of(pair) for pair in better[0]["pairs"]])
                 first, second = np.split(successes([*better, *than]), [len(better)])
                 # Raw images have no seeds: one run stands against all.
                 first, second = (
@@ -188,8 +187,14 @@ def _at_best_width(
     return width, better, than
 
 
-def _pair(line: dict[str, Any]) -> TestPair:
+def pair_of(line: Record) -> TestPair:
+    """The pair that an entry of a record's ``pairs`` is about, without what became of it."""
     return TestPair(**{k: v for k, v in line.items() if k not in _RESULTS})
+
+
+def has_room(one: Judged) -> bool:
+    """Whether the reference leaves room to either side, so that a verdict says something."""
+    return ROOM[0] <= one.reference <= ROOM[1]
 
 
 def sentence(one: Judged) -> str:
@@ -200,7 +205,7 @@ def sentence(one: Judged) -> str:
     c, found = one.comparison, one.found
     where = f"{one.data_set.name}, {one.width} px"
     said = one.judgement.verdict
-    if not ROOM[0] <= one.reference <= ROOM[1]:
+    if not has_room(one):
         said = f"inconclusive: {c.than} succeeds in {100 * one.reference:.0f} %, no room to compare"
     elif one.data_set.within and said in ("supported", "refuted"):
         said = f"{said} {one.data_set.within}"
