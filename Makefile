@@ -30,8 +30,8 @@ docs: $(DOCS_READY)
 	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/build/html
 	@echo "docs/build/html/index.html"
 
-# What setup.cfg asks for is installed with its own dependencies, except escnn, whose metadata
-# wants a Fortran compiler for a package that is never used here; and the project itself.
+# What setup.cfg asks for is installed with its own dependencies; then escnn, whose metadata wants a
+# Fortran compiler for a package that is never used here, and the project itself, without.
 $(READY): setup.cfg setup.py constraints.txt Makefile
 	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 		|| { echo "equicomir: expected Python 3.11 as python3.11 or python3, found" \
@@ -53,7 +53,7 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/docs_requirements.txt
 	@touch $(DOCS_READY)
 
-# Every requirement of setup.cfg, and of the extras that are named, but escnn.
+# Every requirement of setup.cfg, and of the extras that are named.
 define REQUIREMENTS
 import configparser, sys
 read = configparser.ConfigParser(interpolation=None)
@@ -62,7 +62,7 @@ extras = read["options.extras_require"]
 lines = [read["options"]["install_requires"], *(extras[e] for e in sys.argv[1:])]
 print("setuptools")
 for line in map(str.strip, "\n".join(lines).splitlines()):
-    if line and line[0] not in "#%" and not line.startswith("escnn"):
+    if line and line[0] not in "#%":
         print(line)
 endef
 export REQUIREMENTS

@@ -44,7 +44,8 @@ def commit() -> str | None:
     """The commit of the library's own checkout, with ``+`` where files were changed since.
 
     Returns:
-        None where the library is no checkout, or git is not there.
+        None where the library is no checkout, though it may lie in one of something else, as
+        installed packages do; or git is not there.
     """
 
     def git(*words: str) -> str:
@@ -54,6 +55,7 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):

@@ -137,7 +137,8 @@ def aligned(
         moving: likewise.
         fixed_mask: boolean (height, width), or None for everywhere.
         moving_mask: likewise.
-        transform: what elastix adds is trusted as far as the rigid transform it begins with.
+        transform: what elastix adds is trusted as far as the rigid transform it begins with, whose
+            ``score_by_angle`` stays.
 
     Raises:
         TypeError, ValueError: as the method; or elastix is asked for and not there.
@@ -163,8 +164,14 @@ def aligned(
         initial=found.moving_to_fixed,
         measure="correlation" if method is search.register else "mutual_information",
     )
+    if better.failure:
+        return replace(better, confidence=0.0)
     return replace(
-        better, confidence=found.confidence, trusted=found.trusted, evidence=found.evidence
+        better,
+        score_by_angle=found.score_by_angle,  # elastix looks at no angle but this one
+        confidence=found.confidence,
+        trusted=found.trusted,
+        evidence=found.evidence,
     )
 
 

@@ -380,6 +380,7 @@ def test_elastix_goes_on_from_what_was_found_and_is_trusted_as_far(
     expected = asked["initial"] @ rigid(0, (0.25, 0))
     np.testing.assert_array_equal(facts["moving_to_fixed"], expected)
     assert (facts["transform"], facts["trusted"], facts["score"]) == ("affine", True, 0.9)
+    assert "<polyline" in (tmp_path / "r/report.html").read_text()  # of the rigid start
 
 
 def test_where_nothing_is_found_nothing_is_written(work, model, tmp_path, capsys, monkeypatch):

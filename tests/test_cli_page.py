@@ -166,7 +166,7 @@ def test_what_is_not_trusted_is_said_first(tmp_path, trusted):
     assert page.within("title").startswith("NOT TRUSTED: ") != trusted
 
 
-def test_without_representations_or_scores_their_sections_are_left_out(tmp_path):
+def test_what_there_is_not_is_left_out_or_said_in_words(tmp_path):
     curve_of = [(float(a), 0.1) for a in range(0, 360, 10)]
     full = shown(tmp_path, scene(0), scene(0), None, alignment=Alignment(np.eye(3), 0.5, curve_of))
     assert {"Representations", "Score against angle"} <= set(Read(written(tmp_path, full)).seen)
@@ -177,8 +177,21 @@ def test_without_representations_or_scores_their_sections_are_left_out(tmp_path)
         full, representations=None, alignment=Alignment(np.eye(3), 0.5, confidence=0.5)
     )
     page = Read(written(tmp_path, bare))
-    assert not {"Representations", "Score against angle"} & set(page.seen)
+    assert "Representations" not in page.seen
     assert len(page.addresses) == 3
+    assert "There is no curve, as fewer than two angles could be scored" in " ".join(page.seen)
+    assert "<polyline" in written(tmp_path, full)
+    assert "<polyline" not in written(tmp_path, bare)
+
+
+def test_the_curve_of_what_elastix_began_with_is_shown_and_said_to_be_that(tmp_path):
+    curve_of = [(float(a), 0.1) for a in range(0, 360, 10)]
+    found = Alignment(rigid(5), 0.5, curve_of)
+    rigidly = shown(tmp_path, scene(0), scene(0), None, alignment=found)
+    assert "from which elastix went on; elastix tries no angles" not in written(tmp_path, rigidly)
+    page = written(tmp_path, dataclasses.replace(rigidly, transform="affine"))
+    assert "<polyline" in page
+    assert "from which elastix went on; elastix tries no angles" in page
 
 
 def test_a_deformation_is_told_by_its_lengths_beyond_the_matrix(tmp_path):

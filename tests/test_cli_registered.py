@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,7 +10,8 @@ import tifffile
 import torch
 from hypothesis import given
 
-from equicomir.commands.registered import Found, read_points, write_found
+from equicomir.commands.points import read_points
+from equicomir.commands.registered import Found, write_found
 from equicomir.commands.resampled import (
     Picture,
     on_pixels_of,
@@ -141,15 +141,16 @@ def test_a_deformation_is_written_as_a_field_and_points_follow_it(tmp_path):
     alignment = Alignment(matrix, 0.5, confidence=0.7, displacement=displacement)
     at = np.array([[20.0, 20.0], [15.0, 25.0]])
     moving_points = at + displacement[:, at[:, 0].astype(int), at[:, 1].astype(int)].T
-    table = tmp_path / "p.csv"
-    table.write_text("row,column\n" + "".join(f"{r},{c}\n" for r, c in moving_points.tolist()))
+    marks = tmp_path / "p.geojson"
+    coordinates = (moving_points[:, ::-1] + 0.5).tolist()  # x, y from the corner
+    marks.write_text(json.dumps({"type": "MultiPoint", "coordinates": coordinates}))
     write_found(
-        tmp_path, found(alignment, fixed, fixed), read_picture(fixed, None), read_points(table)
+        tmp_path, found(alignment, fixed, fixed), read_picture(fixed, None), read_points(marks)
     )
     np.testing.assert_allclose(read_displacement(tmp_path / "displacement.mha"), displacement)
     assert not (tmp_path / "transform.tfm").exists()  # which could only say a part of it
-    came = np.loadtxt(tmp_path / "points_registered.csv", delimiter=",", skiprows=1)
-    np.testing.assert_allclose(came, at, atol=0.01)
+    came = json.loads((tmp_path / "points_registered.geojson").read_text())["coordinates"]
+    np.testing.assert_allclose(came, at[:, ::-1] + 0.5, atol=0.01)
 
 
 def test_colours_keep_their_order_and_what_is_outside_is_zero(tmp_path):
@@ -235,9 +236,3 @@ def test_a_pixel_size_that_cannot_be_is_refused(tmp_path):
     moving = stored(tmp_path / "m.tif", textures(0, 1, 40, 40, np.uint8), (0.5, 0.5))
     with pytest.raises(ValueError, match=r"m\.tif: expected pixels of about .* correct the pixel"):
         on_pixels_of(fixed, moving, read_picture(moving, None))
-
-
-def test_points_keep_their_other_columns_and_may_be_none(tmp_path):
-    path = Path(tmp_path / "p.csv")
-    path.write_text("﻿column , row,label\n", encoding="utf-8")
-    assert read_points(path) == (["column", "row", "label"], [])

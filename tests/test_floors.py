@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(("representations", "windows", "tiles"), 2),
     **dict.fromkeys(("training", "registration"), 3),
     **dict.fromkeys(("evaluation", "properties", "gate", "registering"), 4),
-    **dict.fromkeys(("cli", "__main__", "commands", "report", "experiment"), 5),
+    **dict.fromkeys(("cli", "__main__", "commands", "napari", "report", "experiment"), 5),
 }
 TOP = 5  # experiments, paper_figures, benchmarks
 SIBLINGS = {1, 3}  # floors whose rooms do not know each other

@@ -12,6 +12,7 @@ from equicomir.geometry import image_centre, rigid, rotation_degrees
 from equicomir.images.intensities import Scaling
 from equicomir.registering import aligned, as_image
 from equicomir.registration import search
+from equicomir.registration.alignment import not_found
 from equicomir.representations import EncoderSettings, Representations, save
 
 SCALING = Scaling((0.0,), (1.0,))
@@ -66,9 +67,21 @@ def test_masks_and_elastix_are_passed_on():
         model, image, image, moving_modality="A", fixed_mask=mask, transform="affine"
     )
     assert found.trusted
+    assert len(found.score_by_angle) > 30  # those of the rigid start
     assert abs(rotation_degrees(found.moving_to_fixed)) < 0.5
     with pytest.raises(ValueError, match="fixed_mask: expected"):
         equicomir.register(model, image, image, moving_modality="A", fixed_mask=mask[:9])
+
+
+def test_where_elastix_fails_nothing_is_trusted(monkeypatch):
+    monkeypatch.setattr(
+        "equicomir.registering.elastix.register", lambda *_, **__: not_found("it gave up")
+    )
+    monkeypatch.setattr("equicomir.registering.check_transform", lambda transform: None)
+    image = blocks(3)[None]
+    assert aligned(search.register, image, image).trusted
+    found = aligned(search.register, image, image, transform="affine")
+    assert (found.failure, found.trusted, found.confidence) == ("it gave up", False, 0.0)
 
 
 def test_without_elastix_it_is_said_what_to_install(monkeypatch):

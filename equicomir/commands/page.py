@@ -113,15 +113,7 @@ def _body(shown: Shown, name: str) -> str:
     )
     if shown.representations is not None:
         parts.append(_representations(shown, seen(shown.representations)))
-    degrees = rotation_degrees(alignment.moving_to_fixed)
-    if drawn := curve(alignment.score_by_angle, degrees):
-        broken = " Where the line is broken, nothing could be scored."
-        parts.append(
-            f'<h2>Score against angle</h2><figure class="curve">{drawn}<figcaption>The best score '
-            "at each angle tried, at the coarse scale where all of them are: one peak that stands "
-            f"alone speaks for the angle found.{broken * (drawn.count('<polyline') > 1)}"
-            "</figcaption></figure>"
-        )
+    parts.append(_scores(shown))
     covered = float(inside.mean())
     said = reasons(alignment, shown.calibration, shown.method, shown.transform, covered)
     listed = "".join(f"<li>{html.escape(text)}</li>" for text in said)
@@ -205,6 +197,32 @@ def _representations(shown: Shown, both: Sequence[tuple[Array, ArrayMask]]) -> s
     return (
         "<h2>Representations</h2><p>What was registered: both images as the model sees them, which "
         f'should look alike.</p><div class="pictures">{figures}</div>'
+    )
+
+
+def _scores(shown: Shown) -> str:
+    """Score against angle, or why there is no such curve."""
+    alignment = shown.alignment
+    drawn = curve(alignment.score_by_angle, rotation_degrees(alignment.moving_to_fixed))
+    if not drawn:
+        return (
+            "<h2>Score against angle</h2><p>There is no curve, as fewer than two angles could be "
+            "scored: the images, or what the masks leave of them, overlap too little.</p>"
+        )
+    told = (
+        "The best score at each angle tried, at the coarse scale where all of them are: one peak "
+        "that stands alone speaks for the angle found."
+    )
+    if drawn.count("<polyline") > 1:
+        told += " Where the line is broken, nothing could be scored."
+    if shown.transform != "rigid":
+        told += (
+            " It is that of the rotation and translation from which elastix went on; elastix tries "
+            "no angles of its own."
+        )
+    return (
+        f'<h2>Score against angle</h2><figure class="curve">{drawn}<figcaption>{told}</figcaption>'
+        "</figure>"
     )
 
 

@@ -20,8 +20,9 @@ from equicomir.commands.options import (
     parsed,
 )
 from equicomir.commands.page import PAGE, Shown, write_page
+from equicomir.commands.points import read_points
 from equicomir.commands.register_batch import INDEX, TABLE, pairs_of, register_all
-from equicomir.commands.registered import RESULT, Found, read_points, write_found
+from equicomir.commands.registered import RESULT, Found, write_found
 from equicomir.commands.resampled import Picture, on_pixels_of, read_picture, to_own_pixels
 from equicomir.images.files import open_image
 from equicomir.images.listing import files_in
@@ -44,9 +45,9 @@ class RegisterOptions:
     Writes into a new folder: report.html, a page to look at; transform.json (moving_to_fixed, a
     3 x 3 matrix over (row, column, 1) with pixel centres at whole numbers; score, confidence,
     whether it is to be trusted), transform.tfm for ITK and elastix, moving_registered.tif on the
-    grid of the fixed image, and points_registered.csv where points are given. Where the result is
-    not to be trusted all is written and the exit status is 4; where nothing was found, nothing is
-    written.
+    grid of the fixed image, and points_registered.csv or .geojson where points are given. Where
+    the result is not to be trusted all is written and the exit status is 4; where nothing was
+    found, nothing is written.
 
     Two folders are registered pair after pair, matched by name, each pair into a folder of its own;
     pairs that stand there are not registered again. pairs.csv and index.html say what became of
@@ -73,7 +74,8 @@ class RegisterOptions:
         transform: What is found: rotation and translation; with "similarity" or "affine" also
             scale or shear, by elastix from there; with "bspline" the deformation too, in
             displacement.mha.
-        points: CSV table of points of the moving image, with columns row and column in pixels.
+        points: Points of the moving image, that are carried along: a CSV table with columns row and
+            column, in pixels, or GeoJSON as QuPath writes it.
         output: How the command speaks.
     """
 

@@ -1,6 +1,5 @@
 """What a registration leaves on disk: for a person, for another program, and for tomorrow."""
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import tifffile
 import torch
 
 from equicomir.commands.encode import physical
+from equicomir.commands.points import Marked, write_points
 from equicomir.commands.resampled import Picture
 from equicomir.geometry import rigid, transform_points, warp_image
 from equicomir.images.files import ImageFile
@@ -31,7 +31,6 @@ from equicomir.transforms.itk import write_tfm
 RESULT = "transform.json"
 REGISTERED = "moving_registered.tif"
 _STRIP = 512  # rows that are warped at once
-_TABLE = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def write_found(
     folder: Path,
     found: Found,
     moving: Picture,
-    points: _TABLE | None,
+    points: Marked | None,
     *,
     advance: Callable[[int], object] = lambda rows: None,
 ) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def write_found(
         folder: which is there.
         found: the alignment and its files.
         moving: the moving image as read.
-        points: as :func:`read_points` gives them, or None.
+        points: of the moving image, or None.
         advance: is told how many rows of the registered image are done.
 
     Returns:
@@ -86,7 +85,7 @@ def write_found(
         write_displacement(folder / "displacement.mha", alignment.displacement, **sizes)
     overlap = write_registered(folder / REGISTERED, found, moving, advance)
     if points is not None:
-        write_points(folder / "points_registered.csv", points, found)
+        write_points(folder, points, carried(found, points.places))
     saved = SavedTransform(
         alignment.moving_to_fixed,
         (found.fixed.shape[1], found.fixed.shape[2]),
@@ -195,59 +194,18 @@ def _as_stored(values: Array, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return values.round().clip(limits.min, limits.max).astype(dtype)
 
 
-def read_points(path: Path) -> _TABLE:
-    """Read a CSV table with columns ``row`` and ``column``, in pixels; others are kept.
+def carried(found: Found, places: Points) -> Points:
+    """Where points of the moving image lie in the fixed one.
+
+    Args:
+        found: the alignment and its files.
+        places: (n, 2), as (row, column) in pixels of the moving image.
 
     Returns:
-        Its columns and its lines.
-
-    Raises:
-        ValueError: there is no such table, or a cell is no number: the line is named.
+        The same in pixels of the fixed image.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ValueError(f"{path}: expected a CSV table of points, got: {reason}.") from error
-    lines = [line for line in csv.reader(text.splitlines()) if line]
-    columns = [column.strip() for column in lines[0]] if lines else []
-    if not {"row", "column"} <= set(columns) or len(set(columns)) < len(columns):
-        raise ValueError(
-            f"{path}: expected a first line with the columns row and column, in pixels, got "
-            f"{', '.join(columns) or 'an empty file'}."
-        )
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            if len(line) != len(columns):
-                raise ValueError
-            if not np.isfinite(_places(columns, [line])).all():
-                raise ValueError
-        except ValueError:
-            raise ValueError(
-                f"{path}: expected a number for row and column, got {','.join(line)!r} in line "
-                f"{number}."
-            ) from None
-    return columns, lines[1:]
-
-
-def _places(columns: list[str], lines: list[list[str]]) -> Points:
-    both = [[float(line[columns.index(name)]) for line in lines] for name in ("row", "column")]
-    return np.array(both).T.reshape(-1, 2)
-
-
-def write_points(path: Path, table: _TABLE, found: Found) -> None:
-    """Write points of the moving image where they lie in the fixed one."""
-    columns, lines = table
-    places = _places(columns, lines)
     displacement = found.alignment.displacement
     if displacement is None:
-        moved = transform_points(found.alignment.moving_to_fixed, places)
-    else:
-        size = (found.moving.shape[1], found.moving.shape[2])
-        moved = displace_points(invert_displacement(displacement, size)[0], places)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for line, (row, column) in zip(lines, moved.tolist(), strict=True):
-            at = {"row": repr(round(row, 4)), "column": repr(round(column, 4))}
-            writer.writerow([at.get(name, cell) for name, cell in zip(columns, line, strict=True)])
+        return transform_points(found.alignment.moving_to_fixed, places)
+    size = (found.moving.shape[1], found.moving.shape[2])
+    return displace_points(invert_displacement(displacement, size)[0], places)

@@ -66,18 +66,31 @@ def _by(mask: Mask) -> str:
     return f"{mask.shape[0]} x {mask.shape[1]}"
 
 
-def own_to_common(fixed: ImageFile, moving: ImageFile) -> Matrix:
+def between_pixels(fixed: tuple[float, float] | None, moving: tuple[float, float] | None) -> Matrix:
     """From the moving image's pixels to pixels of the fixed image's size; the first ones agree.
 
-    The identity where a file does not say its pixel size, or both say the same.
+    Args:
+        fixed: pixel size (row, column), in any unit; None where nobody knows it.
+        moving: likewise, in the same unit.
+
+    Returns:
+        3 x 3 matrix; the identity where one is not known, or both are the same but for a hundredth.
+
+    Example:
+        >>> between_pixels((0.5, 0.5), (0.25, 1.0)).diagonal().tolist()
+        [0.5, 2.0, 1.0]
     """
-    sizes = fixed.pixel_size_micrometres, moving.pixel_size_micrometres
-    if sizes[0] is None or sizes[1] is None:
+    if fixed is None or moving is None:
         return np.eye(3)
-    ratio = np.array(sizes[1]) / np.array(sizes[0])
+    ratio = np.array(moving) / np.array(fixed)
     if np.abs(ratio - 1).max() <= _ALIKE:
         return np.eye(3)
     return np.diag([*ratio, 1.0])
+
+
+def own_to_common(fixed: ImageFile, moving: ImageFile) -> Matrix:
+    """As :func:`between_pixels`, of two files."""
+    return between_pixels(fixed.pixel_size_micrometres, moving.pixel_size_micrometres)
 
 
 def on_pixels_of(fixed: ImageFile, moving: ImageFile, picture: Picture) -> Picture:
@@ -91,21 +104,39 @@ def on_pixels_of(fixed: ImageFile, moving: ImageFile, picture: Picture) -> Pictu
     Raises:
         ValueError: the pixel sizes differ so much that nothing would be left, or too much come.
     """
-    matrix = own_to_common(fixed, moving)
-    if np.array_equal(matrix, np.eye(3)):
-        return picture
-    ratio = matrix.diagonal()[:2]
-    size = [int(np.floor((n - 1) * r + 1e-6)) + 1 for n, r in zip(picture.size, ratio, strict=True)]
-    if min(size) < 16 or max(ratio) > 10:
+    try:
+        return with_pixels(picture, own_to_common(fixed, moving))
+    except ValueError:
         raise ValueError(
             f"{moving.path}: expected pixels of about {fixed.pixel_size_micrometres} micrometres, "
             f"as in {fixed.path.name}, got {moving.pixel_size_micrometres}; correct the pixel "
             f"size in the file that has a wrong one."
+        ) from None
+
+
+def with_pixels(picture: Picture, own_to_common: Matrix) -> Picture:
+    """An image with pixels of another size; itself if they are of the same.
+
+    Args:
+        picture: as it is.
+        own_to_common: as :func:`between_pixels` gives it.
+
+    Raises:
+        ValueError: the pixel sizes differ so much that nothing would be left, or too much come.
+    """
+    if np.array_equal(own_to_common, np.eye(3)):
+        return picture
+    ratio = own_to_common.diagonal()[:2]
+    size = [int(np.floor((n - 1) * r + 1e-6)) + 1 for n, r in zip(picture.size, ratio, strict=True)]
+    if min(size) < 16 or max(ratio) > 10:
+        raise ValueError(
+            f"moving: expected pixels of about the size of those of fixed, got "
+            f"{ratio[0]:.3g} x {ratio[1]:.3g} times as large; correct the one that is wrong."
         )
     # What finer pixels show and coarser ones cannot is taken away first.
     sigma = 0.5 * np.sqrt(np.maximum(1 / ratio**2 - 1, 0))
     smooth = ndimage.gaussian_filter(picture.pixels.numpy(), (0, *sigma), mode="nearest")
-    back = np.linalg.inv(matrix)
+    back = np.linalg.inv(own_to_common)
     grid = (size[0], size[1])
     pixels, inside = warp_image(torch.from_numpy(smooth)[None], back, size=grid)
     counted, _ = warp_image(picture.mask[None, None].float(), back, size=grid, mode="nearest")

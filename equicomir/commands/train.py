@@ -23,6 +23,12 @@ from equicomir.training.settings import TrainingSettings
 from equicomir.training.settings_file import read_settings
 
 _PAIRS = 10  # a direction, at each validation
+_MINUTES = 10.0  # of training where nobody says; experiments, which run many, have less
+
+
+def _training() -> TrainingSettings:
+    """What holds of the learning where neither command line nor file says anything."""
+    return TrainingSettings(minutes=_MINUTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class Train:
     settings: OptionalPath = None
     tensorboard: Switch = False
     output: Annotated[Output, Flat] = field(default_factory=Output)
-    training: Annotated[TrainingSettings, Flat] = field(default_factory=TrainingSettings)
+    training: Annotated[TrainingSettings, Flat] = field(default_factory=_training)
     encoders: Annotated[EncoderSettings, Flat] = field(default_factory=EncoderSettings)
 
 

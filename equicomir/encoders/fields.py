@@ -29,9 +29,16 @@ from equicomir.encoders.groups import FREQUENCY, Group
 with warnings.catch_warnings():
     # py3nj serves SO(3) only; in the plane it is never used.
     warnings.filterwarnings("ignore", message=".*py3nj.*", category=UserWarning)
-    import escnn.group
-    import escnn.gspaces
-    import escnn.nn
+    try:
+        import escnn.group
+        import escnn.gspaces
+        import escnn.nn
+    except ModuleNotFoundError as error:
+        if error.name != "escnn":
+            raise
+        raise ImportError(
+            "expected the package escnn, found none; say: pip install --no-deps escnn==1.0.11."
+        ) from error
 
 #: Angles at which a Fourier field is sampled for its nonlinearity: 8 are too few for frequency 3.
 SAMPLES = 16
