@@ -71,7 +71,7 @@ def curve(
     def validate(model: Representations) -> float:
         before = time.perf_counter()
         model = model.to("cpu")
-        success, score = registration_score(model.encode, pairs, parts.validation)
+        success, score = registration_score(model.comparable, pairs, parts.validation)
         model.to(device)
         points.append(((before - begun - asked[0]) / 60, success))
         asked[0] += time.perf_counter() - before
@@ -80,7 +80,7 @@ def curve(
     fabric = Fabric(accelerator="gpu" if device == "cuda" else "cpu", devices=1)
     done = train(parts.train, encoder, settings, validate=validate, fabric=fabric)
     steps = [step for step, _ in done.validations]
-    outcomes = evaluate(partial(register_by, done.model.encode), listed, parts.test)
+    outcomes = evaluate(partial(register_by, done.model.comparable), listed, parts.test)
     facts = {"curve": points, "curve_steps": steps, "commit": commit(), "command": command()}
     return outcomes, facts
 

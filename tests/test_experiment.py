@@ -243,6 +243,24 @@ def test_verdicts_follow_from_records(tmp_path, better, than, says):
     assert not runs_of(TRIED, [data_set], replace(budget, steps=2), tmp_path / "records.jsonl")
 
 
+def test_a_comparison_is_made_where_there_are_units_enough(tmp_path):
+    """Though the other width leaves more room."""
+    data_set = DataSet("made_up", ("A", "B"), (100, 200), "scenes")
+    budget, draw = Budget(seeds=3, steps=1, pairs=40), np.random.default_rng(0)
+    for task in tasks(TRIED, [data_set], budget):
+        for variant, _ in task.registrations:
+            for width, rate, scenes in ((100, 0.35, 8), (200, 0.55, 4)):
+                errors = np.where(draw.random(40) < rate, 1.0, 90.0)
+                places = np.arange(40) % scenes
+                write(tmp_path / "records.jsonl", variant, task, width, errors, places)
+    runs = runs_of(TRIED, [data_set], budget, tmp_path / "records.jsonl")
+    (found,) = judged(TRIED, [data_set], runs)
+    assert (found.width, found.found.units) == (100, 8)
+    few = {place: of for place, of in runs.items() if place[1] == 200}
+    (found,) = judged(TRIED, [data_set], few)
+    assert (found.width, found.judgement.verdict) == (200, "inconclusive: too small")
+
+
 def test_the_dry_run_lists_what_it_would_cost_and_runs_nothing(tmp_path, capsys):
     assert frame.main(TRIED, LISTS, ["--dry-run", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out

@@ -10,7 +10,7 @@ from equicomir.evaluation import records
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import Difference, difference
-from equicomir.evaluation.verdicts import Judgement, judge
+from equicomir.evaluation.verdicts import FEWEST_UNITS, Judgement, judge
 from equicomir.experiment.plan import Budget, Comparison, Experiment, tasks
 from equicomir.experiment.sets import DataSet
 from equicomir.experiment.standing import standing
@@ -134,9 +134,9 @@ def judged(
 ) -> list[Judged]:
     """Every comparison on every set, as one family.
 
-    Each is made at the width of the set at which its reference leaves most room: of those where
-    it succeeds in 30 to 80 %, the nearest to 55 %; else the nearest to that of all, and then the
-    comparison is there to be read, and not judged.
+    Each is made at the width of the set at which its reference leaves most room: of those with
+    units enough to decide, the one where its success is nearest to 55 %. Where that is not within
+    30 to 80 % the comparison is there to be read, and not judged.
     """
     planned = []
     for data_set in sets:
@@ -179,11 +179,12 @@ def _at_best_width(
             raw = any(of[0]["settings"]["encoder"] is None for of in (better, than))
             seeds = max(len(better), len(than)) if raw else min(len(better), len(than))
             better, than = better[:seeds], than[:seeds]
-            reference = float(successes(than).mean())
-            candidates.append((abs(reference - float(np.mean(ROOM))), width, better, than))
+            off = abs(float(successes(than).mean()) - float(np.mean(ROOM)))
+            units = set(data_set.units_of([pair_of(pair) for pair in than[0]["pairs"]]))
+            candidates.append((len(units) < FEWEST_UNITS, off, width, better, than))
     if not candidates:
         return None
-    _, width, better, than = min(candidates, key=lambda c: c[:2])
+    _, _, width, better, than = min(candidates, key=lambda c: c[:3])
     return width, better, than
 
 

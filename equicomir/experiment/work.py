@@ -119,10 +119,12 @@ def method_of(registration: Registration, model: Representations | None) -> Meth
         "information": information.register,
         "squared_loss": partial(information.register, measure="squared_loss"),
     }
-    cutoff = registration.cutoff
+    cutoff, encode = registration.cutoff, raw if model is None else model.encode
+    if cutoff == "same":
+        cutoff, encode = None, raw if model is None else model.comparable
     return partial(
         register_by,
-        raw if model is None else model.encode,
+        encode,
         image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
         register=methods[registration.method],
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from equicomir.filters import HighPass
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
 from equicomir.losses.weighted import Penalties
@@ -11,9 +12,6 @@ from equicomir.training.schedule import Schedule
 
 #: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.
 Similarity = Literal["negative_mse", "gaussian", "negative_l1", "cosine", "correlation", "angular"]
-
-#: Those of :mod:`equicomir.filters`.
-HighPass = Literal["gaussian", "butterworth", "ideal"]
 
 #: What does not change the weights: a run may go on with other values of these.
 INDIFFERENT = ("workers", "checkpoint_seconds", "minutes")

@@ -7,12 +7,7 @@ from typing import Any
 
 import torch
 
-from equicomir.filters import (
-    Filter,
-    butterworth_high_pass,
-    gaussian_high_pass,
-    ideal_high_pass,
-)
+from equicomir.filters import Filter, high_pass_of
 from equicomir.images.intensities import percentile_scaling
 from equicomir.images.pairs import Scene, sample_pixels
 from equicomir.losses import similarity
@@ -37,12 +32,7 @@ def filter_of(settings: TrainingSettings) -> Filter | None:
     """
     if settings.high_pass_cutoff is None:
         return None
-    make = {
-        "gaussian": gaussian_high_pass,
-        "butterworth": butterworth_high_pass,
-        "ideal": ideal_high_pass,
-    }
-    return make[settings.high_pass_family](settings.high_pass_cutoff)
+    return high_pass_of(settings.high_pass_family, settings.high_pass_cutoff)
 
 
 def objective(settings: TrainingSettings) -> Loss:
@@ -97,7 +87,8 @@ def both(detail: Loss, whole: Loss, share: float, representations: Stack) -> tor
 def new_model(
     scenes: Sequence[Scene], encoder: EncoderSettings, settings: TrainingSettings
 ) -> Representations:
-    """The untrained model of a run: scaling from the training images, weights from the seed.
+    """The untrained model of a run: scaling from the training images, weights from the seed, and
+    the high-pass that is set before its similarity.
 
     Its modalities are those of the first scene, and what others have beside them.
 
@@ -115,5 +106,10 @@ def new_model(
         modality: percentile_scaling(sample_pixels(scenes, modality), curve=curve)
         for modality, curve in zip(modalities, curves, strict=True)
     }
+    # What the loss never sees of representations, nobody is to compare. Where a part of it sees
+    # all of them, all of them count.
+    high_pass = None
+    if settings.high_pass_cutoff is not None and settings.unfiltered == 0:
+        high_pass = (settings.high_pass_family, settings.high_pass_cutoff)
     generator = torch.Generator().manual_seed(settings.seed)
-    return Representations(scalings, encoder, generator=generator)
+    return Representations(scalings, encoder, high_pass=high_pass, generator=generator)
