@@ -311,7 +311,7 @@ def load(folder: Path) -> Representations:
             high_pass=None if high_pass is None else (high_pass[0], high_pass[1]),
             generator=torch.Generator(),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{settings_path}: expected a model's settings, got: {error}.") from error
     try:
         model.load_state_dict(safetensors.torch.load_file(weights_path))
