@@ -217,7 +217,7 @@ def _scores(shown: Shown) -> str:
         told += " Where the line is broken, nothing could be scored."
     if shown.transform != "rigid":
         told += (
-            " It is that of the rotation and translation from which elastix went on; elastix tries "
+            " The curve is that of the rotation and translation from which elastix went on; it tries "
             "no angles of its own."
         )
     return (

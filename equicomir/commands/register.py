@@ -74,8 +74,8 @@ class RegisterOptions:
         transform: What is found: rotation and translation; with "similarity" or "affine" also
             scale or shear, by elastix from there; with "bspline" the deformation too, in
             displacement.mha.
-        points: Points of the moving image, that are carried along: a CSV table with columns row and
-            column, in pixels, or GeoJSON as QuPath writes it.
+        points: Points of the moving image to carry along: a CSV table with columns row and column,
+            in pixels, or GeoJSON as QuPath writes it.
         output: How the command speaks.
     """
 
