@@ -197,8 +197,8 @@ def check_transform(transform: Transform) -> None:
     """
     if transform != "rigid" and importlib.util.find_spec("itk") is None:
         raise ValueError(
-            f"transform: expected the package itk-elastix for {transform!r}, found none; install "
-            f"equicomir[baselines], or say rigid."
+            f"transform: expected the package itk-elastix for {transform!r}, found none; say "
+            f'rigid, or: pip install "equicomir[baselines]".'
         )
 
 

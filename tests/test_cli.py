@@ -283,7 +283,7 @@ def test_transparent_pixels_of_an_rgba_png_have_no_representation(tmp_path, rng)
         ("model HE/a.tif --modality HE --out r.xyz", "expected a name that ends in .npy"),
         ("model HE/a.tif --modality HE --out r.npy --tile 3", "tile: expected at least"),
         ("model HE/a.tif --out r.npy", "expected --modality, got none"),
-        ("model rgb.png --modality HE --out r.npy", "rgb.png: expected 1 channels, as 'HE' had"),
+        ("model rgb.png --modality HE --out r.npy", "rgb.png: expected 1 channel, as 'HE' had"),
     ],
 )
 def test_what_encode_refuses(work, model, monkeypatch, capsys, words, part):

@@ -188,10 +188,10 @@ def test_the_curve_of_what_elastix_began_with_is_shown_and_said_to_be_that(tmp_p
     curve_of = [(float(a), 0.1) for a in range(0, 360, 10)]
     found = Alignment(rigid(5), 0.5, curve_of)
     rigidly = shown(tmp_path, scene(0), scene(0), None, alignment=found)
-    assert "from which elastix went on; elastix tries no angles" not in written(tmp_path, rigidly)
+    assert "from which elastix went on; it tries no angles" not in written(tmp_path, rigidly)
     page = written(tmp_path, dataclasses.replace(rigidly, transform="affine"))
     assert "<polyline" in page
-    assert "from which elastix went on; elastix tries no angles" in page
+    assert "from which elastix went on; it tries no angles" in page
 
 
 def test_a_deformation_is_told_by_its_lengths_beyond_the_matrix(tmp_path):

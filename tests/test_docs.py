@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import json
 import re
 import shlex
 import sys
@@ -25,7 +26,21 @@ from equicomir.commands.options import parsed
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+
+
+def notebook(path):
+    """A notebook as a page: its text, and all of its code as one block."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    code = [
+        line for cell in cells if cell["cell_type"] == "code" for line in (*cell["source"], "\n")
+    ]
+    lines = "".join(line for line in code if not line.startswith("%"))  # which are Jupyter's own
+    return "\n\n".join([*text, f"```python\n{lines}\n```"])
+
+
 PAGES = {path.name: path.read_text() for path in sorted(DOCS.glob("*.md"))}
+PAGES |= {path.name: notebook(path) for path in sorted(DOCS.glob("*.ipynb"))}
 KINDS = {
     "demo": demo.Demo,
     "train": train.Train,

@@ -175,7 +175,13 @@ def test_pixels_of_another_size_are_made_alike_by_the_scales_of_the_layers(panel
     np.testing.assert_array_equal(pixel_ratio(fixed, unknown), np.eye(3))
 
 
-def test_masks_and_transparency_leave_out_what_does_not_count(panel, model):
+def test_masks_and_transparency_leave_out_what_does_not_count(panel, model, monkeypatch):
+    from equicomir import napari as door
+
+    asked, real = {}, door.registering.register
+    monkeypatch.setattr(
+        door.registering, "register", lambda *a, **more: asked.update(more) or real(*a, **more)
+    )
     image = blocks(4)
     spoiled = image.copy()
     spoiled[:, :24] = blocks(9)[:, :24]
@@ -184,6 +190,8 @@ def test_masks_and_transparency_leave_out_what_does_not_count(panel, model):
     labels = Labels(inside, name="tissue")
     said = chosen(panel, model, Image(image), Image(spoiled, name="spoiled"), labels, labels)
     assert said.startswith("Turned by 0.0 degrees")
+    for name in ("fixed_mask", "moving_mask"):
+        np.testing.assert_array_equal(asked[name], inside == 1)
     colours = np.stack([image, image, image, inside], -1)
     picture = picture_of(Image(colours, rgb=True), 3)
     assert picture.pixels.shape == (3, SIZE, SIZE)

@@ -1,5 +1,6 @@
 """``equicomir encode``: the representation of one image, of any size, as a file."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,20 +85,29 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def open_for(model: Representations, modality: str, path: Path) -> ImageFile:
+def open_for(
+    model: Representations, modality: str, path: Path, *, option: str = "--modality"
+) -> ImageFile:
     """Look into an image file that is to be encoded.
+
+    Args:
+        model: of the modality.
+        modality: that somebody said the image is.
+        path: of the image.
+        option: by which another modality is said, for errors.
 
     Raises:
         ValueError: the model does not know the modality, or the file is no image of it.
     """
     model.encoder(modality)
     image = open_image(path)
-    expected = len(model.scalings[modality].low)
-    if image.shape[0] != expected:
+    expected, came = len(model.scalings[modality].low), image.shape[0]
+    if came != expected:
+        alike = [shlex.quote(m) for m, s in model.scalings.items() if len(s.low) == came]
+        others = f", or say {option} {' or '.join(alike)}" if alike else ""
         raise ValueError(
-            f"{path}: expected {expected} channels, as {modality!r} had in training, got "
-            f"{image.shape[0]}; choose an image of that kind, or another modality of "
-            f"{', '.join(model.scalings)}."
+            f"{path}: expected {expected} channel{'s'[: expected > 1]}, as {modality!r} had in "
+            f"training, got {came}; choose an image of that kind{others}."
         )
     return image
 

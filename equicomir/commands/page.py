@@ -217,8 +217,8 @@ def _scores(shown: Shown) -> str:
         told += " Where the line is broken, nothing could be scored."
     if shown.transform != "rigid":
         told += (
-            " It is that of the rotation and translation from which elastix went on; elastix tries "
-            "no angles of its own."
+            " The curve is that of the rotation and translation from which elastix went on; it "
+            "tries no angles of its own."
         )
     return (
         f'<h2>Score against angle</h2><figure class="curve">{drawn}<figcaption>{told}</figcaption>'

@@ -74,8 +74,8 @@ class RegisterOptions:
         transform: What is found: rotation and translation; with "similarity" or "affine" also
             scale or shear, by elastix from there; with "bspline" the deformation too, in
             displacement.mha.
-        points: Points of the moving image, that are carried along: a CSV table with columns row and
-            column, in pixels, or GeoJSON as QuPath writes it.
+        points: Points of the moving image to carry along: a CSV table with columns row and column,
+            in pixels, or GeoJSON as QuPath writes it.
         output: How the command speaks.
     """
 
@@ -191,8 +191,12 @@ def register_pair(
         ValueError: a file is no image of its modality, or damaged; it is named.
     """
     fixed_file, moving_file = (
-        open_image(path) if model is None or name is None else open_for(model, name, path)
-        for name, path in zip(names, (fixed_path, moving_path), strict=True)
+        open_image(path)
+        if model is None or name is None
+        else open_for(model, name, path, option=f"--{role}-modality")
+        for role, name, path in zip(
+            ("fixed", "moving"), names, (fixed_path, moving_path), strict=True
+        )
     )
     points = None if options.points is None else read_points(options.points)
     fixed = read_picture(fixed_file, options.fixed_mask)

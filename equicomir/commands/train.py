@@ -9,7 +9,15 @@ import numpy as np
 import torch
 import tyro
 
-from equicomir.commands.options import Flat, Folders, OptionalPath, Output, Switch, parsed
+from equicomir.commands.options import (
+    Flat,
+    Folders,
+    OptionalPath,
+    Output,
+    Switch,
+    folder_to_write,
+    parsed,
+)
 from equicomir.evaluation.displacements import draw_pairs
 from equicomir.evaluation.validation import registration_score
 from equicomir.images.listing import list_folders, split
@@ -71,11 +79,12 @@ class Train:
 def main(arguments: Sequence[str]) -> int:
     """Train; as :func:`equicomir.cli.main`."""
     options = told(arguments)
-    learn, held_out, found = read(options)
-    for line in found:
-        options.output.say(f"  {line}")
     fresh = not options.out.exists()
+    folder_to_write(options.out)  # before the scan, which is long where there is much
     try:
+        learn, held_out, found = read(options)
+        for line in found:
+            options.output.say(f"  {line}")
         done = train(
             learn,
             options.encoders,

@@ -165,7 +165,7 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
     except ImportError as missing:
         raise ImportError(
             "export: expected the packages onnx and onnxscript, found none; "
-            "install equicomir[export]."
+            'say: pip install "equicomir[export]".'
         ) from missing
     program = export_program(encoder)
     quiet = logging.getLogger("torch.onnx")  # it warns of torchvision, which nothing here uses

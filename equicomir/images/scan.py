@@ -45,7 +45,8 @@ class Scan:
         if not others:
             raise ValueError(first)
         about = ", ".join(Path(problem.split(": ")[0]).name for problem in others[:5])
-        raise ValueError(f"{first.rstrip('.')} (and {len(others)} more problems: {about}).")
+        more = f"{len(others)} more problem{'s'[: len(others) > 1]}"
+        raise ValueError(f"{first.rstrip('.')} (and {more}: {about}).")
 
 
 @dataclass(frozen=True)
