@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sources
@@ -158,7 +159,7 @@ def draw_curve(axes: Axes, name: str, look: Look, of: Curve, every: int) -> None
     """One method; with bars where it has few points."""
     if every == 1:
         reach = np.abs(np.array([of.low, of.high]) - of.success)
-        bars = {"linestyle": "none", "elinewidth": 0.7, "capsize": 1.2, "capthick": 0.7}
+        bars: Any = {"linestyle": "none", "elinewidth": 0.7, "capsize": 1.2, "capthick": 0.7}
         axes.errorbar(of.x, of.success, reach, color=look.colour, **bars)
     axes.plot(
         *(of.x, of.success),

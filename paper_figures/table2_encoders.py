@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sources
@@ -110,7 +111,8 @@ def untrained(of_records: Path) -> tuple[dict[EncoderSettings, list[float]], int
 
 def settings_of(line: Record) -> EncoderSettings:
     """The encoder that a record is about."""
-    of = {k: tuple(v) if isinstance(v, list) else v for k, v in line["settings"]["encoder"].items()}
+    encoder = line["settings"]["encoder"]
+    of: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in encoder.items()}
     return EncoderSettings(**of)
 
 
