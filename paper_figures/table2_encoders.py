@@ -162,7 +162,10 @@ def table(found: Sequence[Line], seeds: int, stands: Sequence[Standing]) -> tabl
         ]
         for of in found
     ]
-    return tables.Table(headings, rows, caption(found, seeds, stands), words=2)
+    there = [n for n in range(len(headings)) if any(row[n] for row in rows)]  # no empty column
+    shown = [[row[n] for n in there] for row in rows]
+    named = [headings[n] for n in there]
+    return tables.Table(named, shown, caption(found, seeds, stands), words=2)
 
 
 def caption(found: Sequence[Line], seeds: int, stands: Sequence[Standing]) -> str:

@@ -212,6 +212,7 @@ def test_without_experiments_encoders_are_as_they_begin(tmp_path):
     (line,) = table2.lines(tmp_path, [])
     said = table2.caption([line], 2, [])
     assert said.endswith("of plane waves; no scene).")
+    assert len(table2.table([line], 2, []).headings) == 4 + 3  # no empty column
 
 
 # ---------------------------------------------------------------- what tools do
