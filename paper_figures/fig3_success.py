@@ -100,8 +100,11 @@ def at_one_width(of_set: Sequence[Method]) -> list[Method]:
         (name for name in ("steerable", *BASELINES) if any(of.name == name for of in of_set)),
         of_set[0].name,
     )
-    rates = {of.width: float(successes(of.runs).mean()) for of in of_set if of.name == reference}
-    width = roomiest(rates)
+    of_reference = [of for of in of_set if of.name == reference]
+    width = roomiest(
+        {of.width: float(successes(of.runs).mean()) for of in of_reference},
+        {of.width: len(set(units_of(of.runs, of.data_set))) for of in of_reference},
+    )
     return [of for of in of_set if of.width == width]
 
 

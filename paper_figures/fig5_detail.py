@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from runs import Standing, roomiest, seeds_in_words, standing
+from runs import Standing, roomiest, seeds_in_words, standing, units_of
 from style import Look
 
 from equicomir.evaluation.coherence import FINE
@@ -39,6 +39,7 @@ LOOKS = {
     "h4": Look("#56B4E9", "P", "", True),
     "h5": Look("#000000", "^", "", False),
     "h6": Look("#D55E00", "X", "", False),
+    "h7": Look("#0072B2", "*", "", False),
 }
 _LEAST = 1e-4  # a representation without any fine detail has no logarithm, and is drawn there
 _DETAIL = "fine detail shared: coherence of representations, 0 to 1"
@@ -106,12 +107,14 @@ def panels(of_records: Path) -> list[Panel]:
     found = []
     for stands in by_set.values():
         rates: dict[int, list[float]] = {}
+        units: dict[int, int] = {}
         for one in stands:
             for (_, width, _), runs in one.runs.items():
                 if _learned(runs):
                     rates.setdefault(width, []).append(float(successes(runs).mean()))
+                    units[width] = len(set(units_of(runs, one.data_set)))
         if rates:
-            width = roomiest({width: float(np.mean(each)) for width, each in rates.items()})
+            width = roomiest({width: float(np.mean(each)) for width, each in rates.items()}, units)
             found.append(Panel(stands[0].data_set, width, points(stands, width), stands))
     if not found:
         raise ValueError(

@@ -147,10 +147,10 @@ def test_an_interval_that_nothing_is_known_of_ends_in_carets(tmp_path):
 
 def test_every_experiment_that_is_stated_has_a_place_and_a_mark():
     names = {runs.stated(folder).name for folder in runs.SCRIPTS}
-    assert names == {f"h{n}" for n in range(7)} == set(fig5.LOOKS)
+    assert names == {f"h{n}" for n in range(8)} == set(fig5.LOOKS)
     for look in fig5.LOOKS.values():
         assert look.colour
-    assert len({look.marker for look in fig5.LOOKS.values()}) == 7
+    assert len({look.marker for look in fig5.LOOKS.values()}) == 8
 
 
 # ---------------------------------------------------------------- detail
@@ -259,7 +259,7 @@ def test_every_number_of_the_captions_is_counted_in_the_records(folder):
         "h5: motor_neurons, 3 training seeds, 48 test pairs of 24 scenes in 24 units (blocks of",
         "120 steps a training.",
         "tissue_core, 3 training seeds",
-        "Not in the records: h0_orderings, h1, h2, h3, h4.",
+        "Not in the records: h0_orderings, h1, h2, h3, h4, h7.",
     ):
         assert words in said
     panels = fig5.panels(folder)
@@ -278,6 +278,6 @@ def test_every_number_of_the_captions_is_counted_in_the_records(folder):
 def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, read):
     with pytest.raises(ValueError, match="expected the records of any of h0_orderings") as said:
         read(tmp_path)
-    wanted = f"run python experiments/h6_rotation_groups.py --data DATA --out {tmp_path / 'h6'}."
+    wanted = f"run python experiments/h7_one_filter.py --data DATA --out {tmp_path / 'h7'}."
     assert str(said.value).endswith(wanted)
     assert "\n" not in str(said.value)
