@@ -18,7 +18,9 @@ test: $(READY)
 	$(BIN)/pytest
 
 figures: $(READY)
-	@for script in paper_figures/fig*.py; do $(BIN)/python $$script || exit 1; done
+	@missing=; for script in paper_figures/fig*.py paper_figures/table*_*.py; do \
+		$(BIN)/python $$script || missing="$$missing $$script"; done; \
+	[ -z "$$missing" ] || { echo "make figures: not drawn, each for the reason it gives above:$$missing" >&2; exit 1; }
 
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py

@@ -191,7 +191,7 @@ def looked(cell: Cell, parts: Parts, part: str, count: int) -> list[Looked]:
 def encoded(model: Representations, modality: str, image: Array) -> Array:
     """The representation of one image, as a plain array."""
     batch = torch.from_numpy(image).float()[None]
-    representation: Array = model.encode(modality, batch)[0].double().numpy()
+    representation: Array = model.comparable(modality, batch)[0].double().numpy()
     return representation
 
 

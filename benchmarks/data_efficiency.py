@@ -243,7 +243,7 @@ def run(task: Task, parts: Parts, pairs: Sequence[TestPair], path: Path, models:
             return "another process has it"
         begun = time.perf_counter()
         done = train(scenes, task.encoder, task.training, folder=models / key, quiet=True)
-        outcomes = evaluate(partial(register_by, done.model.encode), pairs, parts.test)
+        outcomes = evaluate(partial(register_by, done.model.comparable), pairs, parts.test)
         records.append(
             path,
             outcomes,

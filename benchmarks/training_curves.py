@@ -1,7 +1,8 @@
 """How soon encoders register: success against the minutes of training, in one run.
 
     python benchmarks/training_curves.py --set DATA/brain_mri --modalities T1 T2 --width 64
-        [--masks NAME] [--minutes 5] [--encoders C8 plain tiramisu] [--out FILE.jsonl]
+        [--masks NAME] [--validation-width 48] [--minutes 5] [--encoders C8 plain tiramisu]
+        [--out FILE.jsonl]
 
 Trains each encoder for so many minutes on the training part (or ``--steps``, where other work would
 eat the minutes), asks every so often how many pairs of the validation part it registers (that time
@@ -59,7 +60,7 @@ def curve(
     The curve is (minutes of training, success on the validation part); time for validating is
     left out.
     """
-    width, device = chosen.width, chosen.device
+    width, device = chosen.validation_width, chosen.device
     first, second = parts.modalities
     generator = np.random.default_rng(width)
     pairs = draw_pairs(
@@ -70,7 +71,7 @@ def curve(
     def validate(model: Representations) -> float:
         before = time.perf_counter()
         model = model.to("cpu")
-        success, score = registration_score(model.encode, pairs, parts.validation)
+        success, score = registration_score(model.comparable, pairs, parts.validation)
         model.to(device)
         points.append(((before - begun - asked[0]) / 60, success))
         asked[0] += time.perf_counter() - before
@@ -79,9 +80,14 @@ def curve(
     fabric = Fabric(accelerator="gpu" if device == "cuda" else "cpu", devices=1)
     done = train(parts.train, encoder, settings, validate=validate, fabric=fabric)
     steps = [step for step, _ in done.validations]
-    outcomes = evaluate(partial(register_by, done.model.encode), listed, parts.test)
+    outcomes = evaluate(partial(register_by, done.model.comparable), listed, parts.test)
     facts = {"curve": points, "curve_steps": steps, "commit": commit(), "command": command()}
     return outcomes, facts
+
+
+def at_its_width(chosen: argparse.Namespace) -> bool:
+    """Whether validation looks at pairs as wide as the test pairs."""
+    return bool(chosen.validation_width == chosen.width)
 
 
 def listed_pairs(parts: Parts, width: int, count: int) -> list[TestPair]:
@@ -112,6 +118,7 @@ def curve_settings(
         "training": training,
         "device": chosen.device,
         "width": chosen.width,
+        **({} if at_its_width(chosen) else {"validation_width": chosen.validation_width}),
         "level": LEVEL,
         "pairs_a_direction": PAIRS,
         "test_pairs_a_direction": chosen.test_pairs,
@@ -146,7 +153,8 @@ def curves(console: Console, parts: Parts, chosen: argparse.Namespace) -> None:
         validations=chosen.validations,
         seed=chosen.seed,
     )
-    title = f"Success at {chosen.width} px, level {LEVEL}, {2 * PAIRS} validation pairs"
+    title = f"Success at {chosen.validation_width} px, level {LEVEL}, {2 * PAIRS} validation pairs"
+    title += "" if at_its_width(chosen) else f"; test pairs of {chosen.width} px"
     table = Table(title=title)
     table.add_column("encoder")
     for i in range(chosen.validations):
@@ -183,6 +191,9 @@ def main() -> None:
     how_long.add_argument("--minutes", type=float, default=5.0, help="of training, each encoder")
     how_long.add_argument("--steps", type=int, help="of training, in place of the minutes")
     parser.add_argument("--width", type=int, default=64, help="of the pairs to register, px")
+    parser.add_argument(
+        "--validation-width", type=int, help="likewise, where validation has no room for those"
+    )
     parser.add_argument("--validations", type=int, default=5)
     parser.add_argument("--test-pairs", type=int, default=50, help="a direction, in the end")
     parser.add_argument(
@@ -193,6 +204,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if (chosen.set is None) != (chosen.modalities is None):
         parser.error("--set, --modalities: expected both or neither.")
+    chosen.validation_width = chosen.validation_width or chosen.width
     parts = embedded()
     if chosen.set:
         parts = read_parts(chosen.set, chosen.modalities, masks=chosen.masks)

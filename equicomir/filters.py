@@ -14,6 +14,7 @@ says how far its border reaches, and up to what tolerance: losses look only furt
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Literal
@@ -31,6 +32,10 @@ _LEAK = 1e-3  # the tolerance that the reach of the other filters is chosen for
 
 #: How an image goes on beyond its border: by its last pixel, or from the other side again.
 Border = Literal["replicate", "periodic"]
+
+
+#: The families of high-passes, each with its function.
+HighPass = Literal["gaussian", "butterworth", "ideal"]
 
 
 @dataclass(frozen=True)
@@ -302,6 +307,30 @@ def high_pass(images: Images, cutoff: float) -> Images:
         True
     """
     return gaussian_high_pass(cutoff)(images)
+
+
+def high_pass_of(family: HighPass, cutoff: float) -> Filter:
+    """A high-pass by the name of its family.
+
+    Args:
+        family: one of :data:`HighPass`.
+        cutoff: in cycles per pixel, in (0, 0.5].
+
+    Raises:
+        TypeError, ValueError: there is no such family or cut-off.
+
+    Example:
+        >>> high_pass_of("gaussian", 0.1) == gaussian_high_pass(0.1)
+        True
+    """
+    make: dict[str, Callable[[float], Filter]] = {
+        "gaussian": gaussian_high_pass,
+        "butterworth": butterworth_high_pass,
+        "ideal": ideal_high_pass,
+    }
+    if family not in make:
+        raise ValueError(f"family: expected one of {', '.join(make)}, got {family!r}.")
+    return make[family](cutoff)
 
 
 def disk_mask(size: int, radius: float) -> Mask:

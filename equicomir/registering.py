@@ -112,12 +112,26 @@ def register(
     """
     first, second, *_ = [*model.scalings, *model.scalings]  # one alone is both
     seen = (
-        encode(model, fixed, modality=fixed_modality or first).astype(np.float64),
-        encode(model, moving, modality=moving_modality or second).astype(np.float64),
+        compared(model, encode(model, fixed, modality=fixed_modality or first)),
+        compared(model, encode(model, moving, modality=moving_modality or second)),
     )
     return aligned(
         search.register, *seen, fixed_mask=fixed_mask, moving_mask=moving_mask, transform=transform
     )
+
+
+def compared(model: Representations, representation: Array) -> Array:
+    """What is to be compared of a representation: behind the high-pass of the model, if any.
+
+    Args:
+        model: that made it.
+        representation: (channels, height, width), as :func:`encode` gives it.
+
+    Returns:
+        float64, the same shape.
+    """
+    whole = torch.from_numpy(representation.astype(np.float64))[None]
+    return np.asarray(model.compared(whole)[0].numpy())
 
 
 def aligned(

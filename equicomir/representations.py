@@ -23,6 +23,7 @@ from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
 from equicomir.encoders.tiramisu import tiramisu
 from equicomir.encoders.unet import Parity, Pooling
+from equicomir.filters import HighPass, high_pass_of
 from equicomir.images.intensities import Scaling
 from equicomir.images.layer_names import layer_of
 from equicomir.images.layers import frequencies_of, with_layers
@@ -108,10 +109,12 @@ class Representations(nn.Module):
         scalings: how the intensities of each modality are scaled; its order is the order of
             modalities, its length a modality the number of input channels.
         settings: of every encoder.
+        high_pass: family and cut-off, in cycles per pixel, of the filter that is set before the
+            similarity of representations, if there is one.
         generator: draws the first weights.
 
     Raises:
-        ValueError: the settings name no encoder that there is.
+        ValueError: the settings name no encoder that there is, or no filter.
 
     Example:
         >>> scaling = Scaling((0.0,), (1.0,))
@@ -126,9 +129,12 @@ class Representations(nn.Module):
         scalings: Mapping[str, Scaling],
         settings: EncoderSettings | None = None,
         *,
+        high_pass: tuple[HighPass, float] | None = None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.high_pass = high_pass
+        self._filter = None if high_pass is None else high_pass_of(*high_pass)
         self.scalings = dict(scalings)
         self.settings = settings or EncoderSettings()
         self.encoders = nn.ModuleList(
@@ -214,6 +220,32 @@ class Representations(nn.Module):
             self.train(was_training)
         return encoded[..., top : top + height, left : left + width]
 
+    def compared(self, representations: Images) -> Images:
+        """What the loss has compared of representations, and whoever registers is to compare.
+
+        Behind a high-pass the loss has never seen how representations vary slowly: that differs
+        between modalities as it likes, and may be all that a search then sees.
+
+        Args:
+            representations: shape (batch, representation channels, height, width), finite.
+
+        Returns:
+            The same shape; behind the model's high-pass, if it has one.
+        """
+        return representations if self._filter is None else self._filter(representations)
+
+    def comparable(self, modality: str, images: Images) -> Images:
+        """What is to be compared of images: :meth:`encode`, then :meth:`compared`.
+
+        Example:
+            >>> scaling, rng = Scaling((0.0,), (1.0,)), torch.Generator().manual_seed(0)
+            >>> model = Representations({"T1": scaling}, high_pass=("gaussian", 0.1), generator=rng)
+            >>> x = torch.rand(1, 1, 32, 32)
+            >>> bool(model.comparable("T1", x).mean().abs() < 0.1 * model.encode("T1", x).std())
+            True
+        """
+        return self.compared(self.encode(modality, images))
+
 
 def save(model: Representations, folder: Path, **notes: Any) -> None:
     """Write a model as ``weights.safetensors`` and ``settings.json``.
@@ -232,6 +264,7 @@ def save(model: Representations, folder: Path, **notes: Any) -> None:
     settings = {
         "encoders": asdict(model.settings),
         "scalings": {name: asdict(scaling) for name, scaling in model.scalings.items()},
+        "high_pass": model.high_pass,
         **notes,
     }
     (folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
@@ -271,8 +304,14 @@ def load(folder: Path) -> Representations:
         encoders["widths"] = tuple(encoders["widths"])
         encoders["layers"] = tuple(encoders.get("layers", ()))
         built = EncoderSettings(**encoders)
-        model = Representations(scalings, built, generator=torch.Generator())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        high_pass = settings.get("high_pass")
+        model = Representations(
+            scalings,
+            built,
+            high_pass=None if high_pass is None else (high_pass[0], high_pass[1]),
+            generator=torch.Generator(),
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{settings_path}: expected a model's settings, got: {error}.") from error
     try:
         model.load_state_dict(safetensors.torch.load_file(weights_path))

@@ -135,7 +135,7 @@ def aligned(
 ) -> tuple[Alignment, list[Array]]:
     """Search on the representations of both images; the representations too."""
     encoded = [
-        model.encode(modality, torch.from_numpy(image).float()[None])[0].double().numpy()
+        model.comparable(modality, torch.from_numpy(image).float()[None])[0].double().numpy()
         for modality, image in zip(modalities, (fixed, moving), strict=True)
     ]
     return search.register(encoded[0], encoded[1], moving_mask=mask), encoded
@@ -313,7 +313,7 @@ def compare(
             (
                 f"search, {family}",
                 "learned",
-                partial(register_by, done.model.encode),
+                partial(register_by, done.model.comparable),
                 some,
             )
             for family, done in reversed(trained.items())

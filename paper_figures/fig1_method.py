@@ -131,7 +131,7 @@ def draw(halves: list[Turns]) -> Figure:
 def draw_half(half: SubFigure, of: Turns) -> None:
     """One modality: the images, and two rows for each encoder."""
     grid = half.subplots(1 + 2 * len(of.encoded), len(ANGLES))
-    half.suptitle(of.modality.replace("_", " "), fontsize=8)
+    half.suptitle(style.plainly(of.modality), fontsize=8)
     limits = black_white(of.images[0])
     for axes, angle, image in zip(grid[0], ANGLES, of.images, strict=True):
         axes.set_title(f"{angle}°", loc="center")

@@ -95,6 +95,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def plainly(name: str) -> str:
+    """The name of a modality, as a reader writes it."""
+    return name.replace("_", " ")
+
+
 def shown(image: Array, low_high: tuple[float, float] | None = None) -> Array:
     """An image between its 1st and 99th percentiles, or between given values, as 0 to 1.
 

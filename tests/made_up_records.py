@@ -1,7 +1,10 @@
-"""Small made-up records that figures are drawn from: crops and untrained models."""
+"""Small made-up records that figures are drawn from: crops, untrained models, experiments."""
 
 import importlib.util
+import itertools
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib
@@ -10,12 +13,17 @@ import torch
 from scipy import ndimage
 from skimage import io
 
+from equicomir.evaluation import records
+from equicomir.evaluation.displacements import TestPair
+from equicomir.experiment.plan import tasks
 from equicomir.images.intensities import Scaling
 from equicomir.representations import EncoderSettings, Representations, save
 
 ROOT = Path(__file__).parent.parent
 MODALITIES = {"brain_mri": ("T1", "T2"), "motor_neurons": ("phase_contrast", "nfh")}
 SIZES = {"brain_mri": (60, 52), "motor_neurons": (72, 72)}
+ENCODERS = (EncoderSettings(), EncoderSettings(family="plain"))
+MACHINE = {"cores": 2, "processor": "Made Up", "torch_threads": 1, "gpu": None}
 TRAINING = {"seed": 3, "steps": 40, "minutes": 5.0, "high_pass_cutoff": 0.05}
 
 
@@ -75,3 +83,85 @@ def written(folder, number=0):
         for family in ("steerable", "plain"):
             write_model(folder, name, family, number=number)
     return folder
+
+
+def write_lines(path, lines):
+    """Records as they are, one a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def pairs_of(modalities, width, count, levels=("any",)):
+    """Made-up test pairs, so many a level and direction, each in a block and slice of its own."""
+    rng = np.random.default_rng(width)
+    return [
+        TestPair(level, *way, f"z{n:02d}", 400 * n, 0, width, rng.uniform(-180, 180), 1.0, 2.0)
+        for level in levels
+        for way in (modalities, modalities[::-1])
+        for n in range(count)
+    ]
+
+
+def outcomes_of(rng, pairs, chance):
+    """What became of them: near the truth with some chance, else far from it or nowhere."""
+    draws, near = rng.random(len(pairs)), rng.uniform(0.001, 0.02, len(pairs))
+    return [
+        {
+            **asdict(pair),
+            "corner_error": (of * pair.width if draw < chance else None if draw > 0.97 else 40.0),
+            "seconds": 0.25,
+            "failure": "",
+        }
+        for pair, draw, of in zip(pairs, draws, near, strict=True)
+    ]
+
+
+def runs_of_experiment(experiment, data_set, *, budget=None, count=12, number=0, chances=None):
+    """Made-up records of an experiment, with the settings that its script states.
+
+    Of each seed but the first, what is learned succeeds a little more often; raw images in 10 %.
+    """
+    budget, rng = budget or experiment.default, np.random.default_rng(number)
+    chances, lines = chances or {}, []
+    for task in tasks(experiment, [data_set], budget):
+        for (name, registration), width in (
+            (one, width) for one in task.registrations for width in data_set.widths
+        ):
+            chance = chances.get(name, 0.55 if task.encoder else 0.1)
+            chance += 0.05 * task.training.seed - 0.1 * (width == min(data_set.widths))
+            pairs = pairs_of(data_set.modalities[:2], width, count, task.levels)
+            some = pairs[: registration.most_pairs and len(pairs) // 2]
+            settings = json.loads(json.dumps(task.evaluated("made up", registration, width)))
+            facts = {"key": records.run_key(settings), "settings": settings, "variant": name}
+            if task.encoder is not None:
+                errors = {m: rng.uniform(0.05, 0.2, 3).tolist() for m in task.modalities}
+                facts |= {"equivariance_error": errors, "training_seconds": 60.0, "steps": 100}
+                facts["detail"] = {
+                    "coherence_between": rng.uniform(0.002, 0.03),
+                    "coherence_floor": 0.0012,
+                }
+            some = outcomes_of(rng, some, chance)
+            lines.append(facts | {"machine": MACHINE, "pairs": some})
+    return lines
+
+
+def baseline_lines(number=0, encoders=ENCODERS, widths=(128, 64), count=20):
+    """Made-up records as ``h0_baselines.py`` writes them."""
+    rng, lines = np.random.default_rng(number), []
+    of = dict(zip(("steerable", "plain"), encoders, strict=True))
+    named = {"identity": 0.0, "SIFT": 0.1, "elastix, 12 starts": 0.9}
+    named |= {f"search, {family}": 0.5 for family in of}
+    for (name, chance), width in itertools.product(named.items(), widths):
+        pairs = pairs_of(("T1", "T2"), width, count)
+        lines.append(
+            {
+                "method": name,
+                "set": "brain_mri",
+                "modalities": ["T1", "T2"],
+                "width": width,
+                "training": {family: {"steps": 500, "minutes": 5.0} for family in of},
+                "encoders": {family: asdict(one) for family, one in of.items()},
+                "pairs": outcomes_of(rng, pairs, chance + 0.3 * (width == 128)),
+            }
+        )
+    return lines

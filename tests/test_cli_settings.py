@@ -29,6 +29,7 @@ OTHER = {
     "high_pass_cutoff": [None, 0.2],
     "high_pass_family": ["butterworth", "ideal"],
     "unfiltered": [0.5, 1.0],
+    "coarse_first": [0.5],
     "similarity": ["cosine", "gaussian"],
     "curves": [("log",), ("log", "optical_density")],
     "shift_pixels": [2],

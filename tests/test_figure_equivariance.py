@@ -19,6 +19,7 @@ from equicomir.representations import EncoderSettings, load
 
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
+curves = script("paper_figures", "equivariance_curves")
 fig2 = script("paper_figures", "fig2_equivariance")
 benchmark = script("benchmarks", "equivariance")
 
@@ -98,7 +99,7 @@ def run(monkeypatch, records, out):
 def test_points_are_means_over_seeds_and_inputs_of_what_is_there(number, seeds, inputs):
     rng = np.random.default_rng(number)
     lines = [line(rng, {"encoder": None}, seeds, angles=(30.0, 90.0)) for _ in range(inputs)]
-    found = fig2.curve("some", fig2.TRAINED["plain"], lines)
+    found = curves.curve("some", curves.TRAINED["plain"], lines)
     assert (found.angles, found.seeds) == ([30.0, 90.0], seeds)
     for n in range(2):
         errors = [of_seed[n] for one in lines for of_seed in one["errors"]]
@@ -108,7 +109,7 @@ def test_points_are_means_over_seeds_and_inputs_of_what_is_there(number, seeds, 
         expected = sum(there) / len(there) if there else np.nan
         assert found.decibels[n] == pytest.approx(expected, nan_ok=True)
     (other,) = [line(np.random.default_rng(number + 1), {"encoder": None}, 1, angles=(30.0, 90.0))]
-    wrong = fig2.curve("some", fig2.TRAINED["plain"], [*lines, other])  # plain control
+    wrong = curves.curve("some", curves.TRAINED["plain"], [*lines, other])  # plain control
     assert wrong.errors != pytest.approx(found.errors)
 
 
@@ -135,7 +136,7 @@ def test_scales_are_shrunk_beyond_the_knee_only():
 
 
 def test_the_figure_draws_every_encoder_that_the_benchmark_measures():
-    measured = [fig2.label_of(asdict(of)) for of in benchmark.UNTRAINED]
+    measured = [curves.label_of(asdict(of)) for of in benchmark.UNTRAINED]
     assert len(set(measured)) == len(measured)
     asked = {label for _, looks in fig2.PANELS for label in looks}
     assert asked == {*measured, fig2.FLOOR}
@@ -314,7 +315,7 @@ def test_a_missing_or_newer_model_is_named_with_the_command(tmp_path):
 def test_the_command_that_is_named_is_understood(monkeypatch, tmp_path):
     measured = []
     monkeypatch.setattr(benchmark, "record_untrained", lambda path, of, n: measured.append(path))
-    command = fig2.command(tmp_path).removeprefix("python benchmarks/equivariance.py ")
+    command = curves.command(tmp_path).removeprefix("python benchmarks/equivariance.py ")
     monkeypatch.setattr(sys, "argv", ["equivariance", *command.split()])
     benchmark.main()
     assert set(measured) == {tmp_path / "equivariance" / "untrained.jsonl"}

@@ -26,6 +26,7 @@ from equicomir.representations import load
 
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
+spectra = script("paper_figures", "spectra")
 fig7 = script("paper_figures", "fig7_high_pass")
 
 
@@ -62,12 +63,12 @@ def shapes():
 @given(st.integers(0, 10**6), shapes(), st.floats(0.1, 100), st.floats(-100, 100))
 def test_the_density_integrates_to_one_whatever_gain_and_offset(number, shape, gain, offset):
     noise = np.random.default_rng(number).standard_normal(shape)
-    frequencies, density = fig7.density(gain * noise + offset)
+    frequencies, density = spectra.density(gain * noise + offset)
     assert frequencies.shape == density.shape == shape
     assert density.mean() == pytest.approx(1)  # over all frequencies: an area of one
-    assert np.allclose(density, fig7.density(noise)[1])
+    assert np.allclose(density, spectra.density(noise)[1])
     # Planted fault: another image's variance as the unit.
-    assert fig7.density(noise, 2 * noise)[1].mean() == pytest.approx(1 / 4)
+    assert spectra.density(noise, 2 * noise)[1].mean() == pytest.approx(1 / 4)
 
 
 @given(st.integers(0, 10**6), st.floats(0.06, 0.22), st.floats(0, np.pi))
@@ -75,16 +76,16 @@ def test_a_wave_stands_at_its_own_frequency_whatever_its_direction(number, frequ
     rows, columns = np.mgrid[:96, :80]
     along = rows * np.sin(angle) + columns * np.cos(angle)
     wave = np.cos(2 * np.pi * frequency * along + number)
-    frequencies, density = fig7.density(wave)
+    frequencies, density = spectra.density(wave)
     assert abs((frequencies * density).mean() - frequency) < 0.01
     squared = wave**2  # plain control: what is not this wave
-    assert abs((frequencies * fig7.density(squared)[1]).mean() - frequency) > 0.01
+    assert abs((frequencies * spectra.density(squared)[1]).mean() - frequency) > 0.01
 
 
 @given(st.integers(0, 10**6), shapes())
 def test_rings_are_means_as_a_naive_loop_takes_them(number, shape):
-    frequencies, density = fig7.density(np.random.default_rng(number).standard_normal(shape))
-    at, means = fig7.rings(frequencies, density)
+    frequencies, density = spectra.density(np.random.default_rng(number).standard_normal(shape))
+    at, means = spectra.rings(frequencies, density)
     edges, naive = np.geomspace(*fig7.RANGE, 25), []
     for low, high in itertools.pairwise(edges):
         inside = (frequencies >= low) & (frequencies < high)
@@ -98,9 +99,9 @@ def test_rings_are_means_as_a_naive_loop_takes_them(number, shape):
 def test_a_filter_multiplies_the_spectrum_by_its_response_squared(number, cutoff):
     noise = torch.from_numpy(np.random.default_rng(number).standard_normal((1, 1, 160, 160)))
     plane = fig7.grey(noise)
-    at, before = fig7.rings(*fig7.density(plane))
+    at, before = spectra.rings(*spectra.density(plane))
     filtered = fig7.grey(high_pass(noise, cutoff))
-    ratio = np.array(fig7.rings(*fig7.density(filtered, plane))[1]) / before
+    ratio = np.array(spectra.rings(*spectra.density(filtered, plane))[1]) / before
     expected = gaussian_high_pass(cutoff).response(torch.tensor(at)).numpy() ** 2
     high = np.array(at) > cutoff / 2  # below, the window leaks more than the filter leaves
     assert np.allclose(ratio[high], expected[high], rtol=0.15, atol=0.02)
@@ -122,9 +123,9 @@ def test_spectra_are_those_of_the_representations_through_the_filter_of_their_tr
     image = sources.crop(tmp_path, "brain_mri").window("T2")[None]
     model = load(tmp_path / "h0_brain_mri" / "steerable")
     encoded = model.encode("T2", image)
-    assert found[1].before == fig7.rings(*fig7.density(fig7.grey(encoded)))[1]
+    assert found[1].before == spectra.rings(*spectra.density(fig7.grey(encoded)))[1]
     filtered = fig7.grey(butterworth_high_pass(0.1)(encoded))
-    expected = fig7.rings(*fig7.density(filtered, fig7.grey(encoded)))[1]
+    expected = spectra.rings(*spectra.density(filtered, fig7.grey(encoded)))[1]
     assert found[1].after == pytest.approx(expected)
     assert not found[2].after
     shown = fig7.pictures(tmp_path, "brain_mri")

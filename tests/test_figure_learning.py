@@ -28,6 +28,8 @@ TRAINING = TrainingSettings(minutes=1.5)
 CHOSEN = argparse.Namespace(device="cpu", width=64, test_pairs=0)
 
 style = script("paper_figures", "style")
+sources = script("paper_figures", "sources")
+read = script("paper_figures", "learning_curves")
 fig6 = script("paper_figures", "fig6_learning")
 benchmark = script("benchmarks", "data_efficiency")
 learning = script("benchmarks", "training_curves")
@@ -135,7 +137,7 @@ def test_points_are_the_share_of_pairs_that_succeeded(tmp_path_factory, study, s
     np.random.default_rng(number).shuffle(lines)  # processes that share the runs keep no order
     write(path, lines)
     panel = fig6.efficiency(path, study.set)
-    for line, family in zip(panel.lines, fig6.FAMILIES, strict=True):
+    for line, family in zip(panel.lines, read.FAMILIES, strict=True):
         assert line.look == (family, None)
         expected = [naive(lines, family, amount) for amount in study.amounts]
         assert line.success == pytest.approx(expected)
@@ -143,7 +145,7 @@ def test_points_are_the_share_of_pairs_that_succeeded(tmp_path_factory, study, s
         for success, (low, high) in zip(line.success, line.interval, strict=len(seeds) > 1):
             assert 0 <= low <= success <= high <= 100
     other = runs_of(study, seeds, number + 1, count=6)  # plain control: other records, other points
-    expected = [naive(other, family, a) for family in fig6.FAMILIES for a in study.amounts]
+    expected = [naive(other, family, a) for family in read.FAMILIES for a in study.amounts]
     points = [value for line in panel.lines for value in line.success]
     assert points != pytest.approx(expected)
 
@@ -167,7 +169,7 @@ def test_curves_are_means_over_seeds_and_no_encoder_is_taken_for_another(tmp_pat
     (panel,) = fig6.curves(tmp_path)
     looks = [("steerable", None), ("plain", 4), ("tiramisu", 4)]
     assert [line.look for line in panel.lines] == looks
-    for line, name in zip(panel.lines, fig6.CURVES, strict=True):
+    for line, name in zip(panel.lines, read.CURVES, strict=True):
         of_encoder = np.array([r["curve"] for r in lines if r["settings"]["name"] == name])
         assert line.x == pytest.approx(of_encoder[..., 0].mean(0))
         assert line.success == pytest.approx(100 * of_encoder[..., 1].mean(0))
@@ -179,8 +181,8 @@ def test_the_figure_asks_for_what_the_benchmark_runs():
     for study in benchmark.STUDIES:
         unit, _, amounts = fig6.SETS[study.set]
         assert (unit, amounts) == (study.unit, study.amounts)
-    assert tuple(e.family for e in benchmark.ENCODERS) == fig6.FAMILIES
-    assert set(fig6.CURVES) <= learning.ENCODERS.keys()
+    assert tuple(e.family for e in benchmark.ENCODERS) == read.FAMILIES
+    assert set(read.CURVES) <= learning.ENCODERS.keys()
 
 
 def test_a_curve_is_recorded_once_and_read_by_the_figure(monkeypatch, tmp_path, capsys):
@@ -196,7 +198,7 @@ def test_a_curve_is_recorded_once_and_read_by_the_figure(monkeypatch, tmp_path, 
     assert line["settings"]["training"]["turns"] == 4
     assert {"torch", "equicomir"} <= line["versions"].keys()
     assert line["machine"]["torch_threads"] >= 1
-    found = fig6.curve_line([line])
+    found = read.curve_line([line])
     assert found.look == ("plain", 4)
     assert 0 < found.x[0] < found.x[1] < 1
     monkeypatch.setattr(learning, "curve", lambda *_: pytest.fail("trained anew"))
@@ -293,6 +295,10 @@ def test_drawing_twice_gives_the_same_bytes_at_any_time_for_any_user(monkeypatch
         found.append(files(tmp_path / f"{number}"))
     assert list(found[0]) == ["fig6_learning.pdf", "fig6_learning.png", "fig6_learning.txt"]
     assert found[0] == found[1]
+    for source in ("data_efficiency/brain_mri.jsonl", "training_curves/brain_mri.jsonl"):
+        for ending in ("pdf", "png"):
+            assert f"{source} sha256:".encode() in found[0][f"fig6_learning.{ending}"]
+            assert str(tmp_path).encode() not in found[0][f"fig6_learning.{ending}"]
     assert b"/FontFile2" in found[0]["fig6_learning.pdf"]  # text is text
     assert b"/Type3" not in found[0]["fig6_learning.pdf"]
     picture = image_io.imread(tmp_path / "0" / "fig6_learning.png")
@@ -363,13 +369,34 @@ def test_a_missing_curve_is_named_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(ValueError, match="expected records of training curves, found none; run"):
         fig6.curves(tmp_path)
     path = tmp_path / "a.jsonl"
-    write(path, [line for line in curves_of((0,), 0) if line["settings"]["name"] != "tiramisu"])
-    with pytest.raises(ValueError, match="expected a curve of tiramisu with seed 0") as raised:
-        fig6.curves(tmp_path)
-    assert str(raised.value).endswith(
-        "run python benchmarks/training_curves.py --set DATA/brain_mri --modalities T1 T2 "
-        f"--width 64 --minutes 5 --encoders tiramisu --seed 0 --out {path}."
-    )
+    every = curves_of((0, 1), 0)
+    for name, gone in (("C8", (0, 1)), ("C8", (0,)), ("tiramisu", (0,))):
+        left = [
+            line
+            for line in every
+            if line["settings"]["name"] != name or line["settings"]["training"]["seed"] not in gone
+        ]
+        write(path, left)
+        with pytest.raises(ValueError, match=f"expected a curve of {name} with seed 0") as raised:
+            fig6.curves(tmp_path)
+        assert str(raised.value).endswith(
+            "run python benchmarks/training_curves.py --set DATA/brain_mri --modalities T1 T2 "
+            f"--width 64 --minutes 5 --encoders {name} --seed 0 --out {path}."
+        )
+
+
+def test_of_a_set_where_one_encoder_was_trained_that_one_is_drawn(tmp_path):
+    written(tmp_path)
+    for name in ("motor_neurons", "tissue_core"):
+        lines = curves_of((0,), 1, name=name, modalities=("A", "B"))
+        alone = [line for line in lines if line["settings"]["name"] == "C8"]
+        write(tmp_path / "training_curves" / f"{name}.jsonl", alone)
+    panels = panels_of(tmp_path)
+    assert [len(panel.lines) for panel in panels] == [2, 2, 3, 1, 1]
+    figure = drawn(tmp_path)
+    assert not overlapping(figure)
+    assert len(figure.axes) == 5
+    assert len(figure.legends[0].get_texts()) == 4
 
 
 def test_runs_of_two_budgets_are_not_drawn_together(tmp_path):

@@ -10,7 +10,7 @@ import equicomir
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, rotation_degrees
 from equicomir.images.intensities import Scaling
-from equicomir.registering import aligned, as_image
+from equicomir.registering import aligned, as_image, compared
 from equicomir.registration import search
 from equicomir.registration.alignment import not_found
 from equicomir.representations import EncoderSettings, Representations, save
@@ -45,6 +45,29 @@ def test_a_turned_image_is_found_through_a_steerable_encoder_and_lost_through_a_
         seen = equicomir.encode(model_of("plain"), image, modality="A")
         of_turned = equicomir.encode(model_of("plain"), np.rot90(image, turns), modality="A")
         assert not np.allclose(of_turned, np.rot90(seen, turns, (1, 2)), atol=1e-2)
+
+
+@settings(max_examples=6)
+@given(st.integers(0, 1000), st.floats(0, 360))
+def test_what_the_loss_has_not_seen_does_not_disturb(seed, direction):
+    """Slow waves of which each representation has its own: without the filter they decide."""
+    rng = torch.Generator().manual_seed(0)
+    model = Representations({"A": SCALING}, high_pass=("gaussian", 0.05), generator=rng)
+    image = blocks(seed)
+    rows, columns = np.mgrid[:64, :64] / 64
+
+    def with_wave(turn, of):
+        angle = np.radians(direction + turn)
+        return of + 20 * np.sin(2 * (np.cos(angle) * rows + np.sin(angle) * columns))
+
+    seen = with_wave(0, image)[None], with_wave(110, np.rot90(image))[None]
+    truth = rigid(-90.0, centre=image_centre(64, 64))
+
+    def error(fixed, moving):
+        return corner_error(truth, search.register(fixed, moving).moving_to_fixed, 64)
+
+    assert error(*(compared(model, x) for x in seen)) < 1
+    assert error(*seen) > 1
 
 
 def test_what_is_encoded_is_what_the_model_gives(tmp_path):

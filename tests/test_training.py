@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from equicomir.filters import high_pass_of
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Scaling
 from equicomir.images.pairs import Scene
@@ -17,8 +18,9 @@ from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
 from equicomir.training.loop import train
+from equicomir.training.schedule import MEASURED
 from equicomir.training.settings import TrainingSettings, training_settings
-from equicomir.training.start import objective
+from equicomir.training.start import new_model, objective
 
 TINY = EncoderSettings(group="C4", widths=(1, 1), kernel_size=3)
 QUICK = TrainingSettings(steps=14, patch_size=32, batch=4, high_pass_cutoff=0.2)
@@ -65,6 +67,24 @@ def test_a_time_budget_fixes_the_steps_once_and_those_repeat_the_run(scenes):
     timed = TrainingSettings(**{**vars(QUICK), "steps": None, "minutes": 0.01})
     first = train(scenes, TINY, timed, quiet=True)
     assert first.settings.steps == len(first.losses) > 10
+    again = train(scenes, TINY, first.settings, quiet=True)
+    assert torch.equal(weights(first.model), weights(again.model))
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.75, 15), (0.25, MEASURED), (1.0, 20)])
+def test_the_first_steps_compare_representations_as_they_are(scenes, share, first):
+    settings = replace(QUICK, steps=20)
+    found = train(scenes, TINY, replace(settings, coarse_first=share), quiet=True)
+    as_they_are = train(scenes, TINY, replace(settings, high_pass_cutoff=None), quiet=True)
+    filtered = train(scenes, TINY, settings, quiet=True)
+    assert found.losses[:first] == as_they_are.losses[:first]
+    assert found.losses[first : first + 1] != as_they_are.losses[first : first + 1] or first == 20
+    assert found.losses[0] != filtered.losses[0]
+
+
+def test_a_time_budget_that_begins_coarse_repeats(scenes):
+    timed = replace(QUICK, steps=None, minutes=0.01, coarse_first=0.1)
+    first = train(scenes, TINY, timed, quiet=True)
     again = train(scenes, TINY, first.settings, quiet=True)
     assert torch.equal(weights(first.model), weights(again.model))
 
@@ -155,6 +175,34 @@ def test_a_saved_model_is_two_small_files_that_give_the_same_numbers(model, tmp_
     assert not again.training
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ("gaussian", 0.2)),
+        ({"high_pass_family": "ideal"}, ("ideal", 0.2)),
+        ({"high_pass_cutoff": None}, None),
+        ({"unfiltered": 0.3}, None),  # a part of the loss sees all of a representation
+    ],
+)
+def test_the_filter_of_the_loss_goes_with_the_model(scenes, tmp_path, change, expected):
+    made = new_model(scenes, TINY, replace(QUICK, **change))
+    assert made.high_pass == expected
+    save(made, tmp_path)
+    again, x = load(tmp_path), scenes[0].images["T1"][None]
+    assert torch.equal(again.comparable("T1", x), made.comparable("T1", x))
+    encoded = made.encode("T1", x)
+    as_compared = encoded if expected is None else high_pass_of(*expected)(encoded)
+    assert torch.equal(made.comparable("T1", x), as_compared)
+    assert (expected is None) == torch.equal(encoded, as_compared)
+
+
+def test_models_of_before_filters_went_with_them_are_read(model, tmp_path):
+    save(model, tmp_path)
+    path = tmp_path / "settings.json"
+    path.write_text(path.read_text().replace('"high_pass": null', '"is_new": null'))
+    assert load(tmp_path).high_pass is None
+
+
 def damage_missing(folder):
     (folder / "weights.safetensors").unlink()
     return "weights.safetensors: expected these weights"
@@ -191,6 +239,18 @@ def damage_unknown_setting(folder):
 def damage_type(folder):
     path = folder / "settings.json"
     path.write_text(path.read_text().replace('"group": "C4"', '"group": 4'))
+    return "settings.json: expected a model's settings"
+
+
+def damage_filter(folder):
+    path = folder / "settings.json"
+    path.write_text(path.read_text().replace('"high_pass": null', '"high_pass": ["gauss", 0.1]'))
+    return "settings.json: expected a model's settings, got: family: expected one of gaussian"
+
+
+def damage_filter_without_cutoff(folder):
+    path = folder / "settings.json"
+    path.write_text(path.read_text().replace('"high_pass": null', '"high_pass": ["gaussian"]'))
     return "settings.json: expected a model's settings"
 
 

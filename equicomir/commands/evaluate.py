@@ -130,7 +130,7 @@ def run(
     model: Representations, pairs: Sequence[TestPair], scenes: Sequence[Scene], output: Output
 ) -> list[Outcome]:
     """Register every pair through a model, with a bar."""
-    method = partial(register_by, model.encode)
+    method = partial(register_by, model.comparable)
     outcomes = []
     with output.progress(f"registering {len(pairs)} pairs", len(pairs)) as advance:
         for pair in pairs:

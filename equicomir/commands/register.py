@@ -26,7 +26,7 @@ from equicomir.commands.registered import RESULT, Found, write_found
 from equicomir.commands.resampled import Picture, on_pixels_of, read_picture, to_own_pixels
 from equicomir.images.files import open_image
 from equicomir.images.listing import files_in
-from equicomir.registering import Transform, aligned, check_transform
+from equicomir.registering import Transform, aligned, check_transform, compared
 from equicomir.registration import information, search
 from equicomir.registration.alignment import Alignment
 from equicomir.registration.evidence import Register
@@ -296,4 +296,4 @@ def looks(
             into,
             advance=advance,
         )
-    return into.astype(np.float64), mask
+    return compared(model, into), mask

@@ -215,6 +215,6 @@ def validation(
 
     def score(model: Representations) -> float:
         with torch.no_grad():
-            return registration_score(model.encode, pairs, scenes)[1]
+            return registration_score(model.comparable, pairs, scenes)[1]
 
     return score

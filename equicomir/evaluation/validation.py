@@ -30,7 +30,7 @@ def register_by(
     """Encode two patches and find the transform between their representations.
 
     Args:
-        encode: such as a model's.
+        encode: such as a model's ``comparable``.
         fixed: (channels, height, width), in the instrument's units.
         moving: likewise.
         mask: boolean (height, width), true where ``moving`` is defined.

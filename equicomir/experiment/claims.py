@@ -14,7 +14,7 @@ from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.shapes import Stack
 from equicomir.training.settings import TrainingSettings
-from equicomir.training.start import filter_of, objective
+from equicomir.training.start import coarse, filter_of, objective
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -41,8 +41,7 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
         model: untrained or trained.
         settings: of its training.
     """
-    image_filter, share, shift = filter_of(settings), settings.unfiltered, settings.shift_pixels
-    filtered = image_filter is not None and share < 1
+    image_filter = filter_of(settings)
     asked = []
     for modality in model.scalings if turns_exactly(model.settings) else ():
         encoder = model.encoder(modality)
@@ -55,6 +54,14 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
         )
     if image_filter is not None:
         asked += properties.of_filter(image_filter)
+    channels = model.settings.representation_channels
+    asked += _of_objective(settings, channels)
+    return asked + (_of_objective(coarse(settings), channels) if settings.coarse_first else [])
+
+
+def _of_objective(settings: TrainingSettings, channels: int) -> list[properties.Property]:
+    image_filter, share, shift = filter_of(settings), settings.unfiltered, settings.shift_pixels
+    filtered = image_filter is not None and share < 1
     whole = partial(
         partial(naive_with_shifted, shift=shift) if shift else properties.naive_info_nce,
         temperature=settings.temperature,
@@ -65,11 +72,11 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
     if filtered and image_filter is not None:
         mask = valid_disk(settings.patch_size, image_filter.reach + shift)
         naive = partial(whole, mask=mask, image_filter=image_filter)
-    return asked + properties.of_loss(
+    return properties.of_loss(
         objective(settings),
         lambda y: (1 - share) * naive(y) + share * whole(y) if filtered and share else naive(y),
         size=settings.patch_size,
-        channels=model.settings.representation_channels,
+        channels=channels,
         filtered=filtered and not share,
     )
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from equicomir.evaluation.records import Record
 from equicomir.experiment.plan import QUICK, Budget, Experiment, Task, tasks
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
+from equicomir.experiment.trade_off import MEASURES, learned, trade_off
 from equicomir.experiment.verdict import Row, judged, row, runs_of, sentence
 from equicomir.experiment.work import Status, run
 from equicomir.gate import GATE_FAILED
@@ -211,9 +212,13 @@ def summarise(
     for name in dict.fromkeys(one.data_set for one in rows):
         console.print(_table(name, [one for one in rows if one.data_set == name]))
     verdicts = [sentence(one) for one in judged(experiment, sets, runs)]
-    for line in verdicts:
+    of_places = {(one.data_set, one.width): list[Row]() for one in rows}
+    for one in rows:
+        of_places[one.data_set, one.width].append(one)
+    trades = [said for of_place in of_places.values() if (said := trade_off(of_place))]
+    for line in (*verdicts, *trades):
         console.print(f"  {line}", highlight=False)
-    (out / "verdict.md").write_text(markdown(experiment, rows, verdicts, runs))
+    (out / "verdict.md").write_text(markdown(experiment, rows, [*verdicts, *trades], runs))
 
 
 _HEADINGS = (
@@ -245,6 +250,10 @@ def _cells(one: Row) -> tuple[str, ...]:
     )
 
 
+def _detail_cells(one: Row) -> tuple[str, ...]:
+    return tuple(f"{one.detail[name]:.3f}" for name in MEASURES)
+
+
 def _table(name: str, rows: Sequence[Row]) -> Table:
     table = Table(title=f"{name}: success at 2, 1 and 0.5 % of the width, error under turning")
     for heading in _HEADINGS:
@@ -267,6 +276,14 @@ def markdown(
     lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     lines += [f"| {' | '.join((one.data_set, *_cells(one)))} |" for one in rows]
     lines += ["", *(f"- {line}" for line in verdicts), ""]
+    detailed = ("set", *_HEADINGS[:3], *MEASURES.values())
+    lines += ["Detail, from 0 to 1:", ""]
+    lines += [f"| {' | '.join(detailed)} |", f"|{' --- |' * len(detailed)}"]
+    lines += [
+        f"| {' | '.join((one.data_set, *_cells(one)[:3], *_detail_cells(one)))} |"
+        for one in learned(rows)
+    ]
+    lines.append("")
     machines: list[dict[str, Any]] = [r["machine"] for of_place in runs.values() for r in of_place]
     if machines:
         lines.append(f"Machine: {machines[-1]}.")

@@ -20,14 +20,14 @@ class Registration:
 
     Attributes:
         method: which.
-        cutoff: in cycles per pixel: it is given what a high-pass leaves of the images; None gives
-            them as they are.
+        cutoff: it is given what a high-pass leaves of the representations: ``"same"``, the one of
+            their loss; or of this cut-off, in cycles per pixel; None gives them as they are.
         most_pairs: a direction, width and level, for a method that takes long; None for all.
         between: places, among the modalities of a set, of the two that are registered.
     """
 
     method: Method = "search"
-    cutoff: float | None = None
+    cutoff: float | Literal["same"] | None = "same"
     most_pairs: int | None = None
     between: tuple[int, int] = (0, 1)
 

@@ -70,7 +70,7 @@ EMBEDDED = DataSet("immunohistochemistry", ("haematoxylin", "dab", "eosin"), (96
 #: The sets of the protocol. Where 2 % of a width is less than twice the error of the truth, no
 #: two methods are compared.
 SETS = (
-    DataSet("motor_neurons", ("phase_contrast", "nfh", "map2"), (128, 192), "blocks"),
+    DataSet("motor_neurons", ("phase_contrast", "nfh", "map2"), (128,), "blocks"),
     DataSet("tissue_core", ("bright_field", "second_harmonic"), (128,), "blocks", masks="valid"),
     DataSet("brain_mri", ("T1", "T2", "FLAIR"), (64,), "runs"),
     DataSet("fly_cells", ("channel_d", "channel_r", "channel_f"), (128,), "blocks"),

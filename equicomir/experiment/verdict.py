@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,10 @@ from equicomir.evaluation import records
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import Difference, difference
-from equicomir.evaluation.verdicts import Judgement, judge
+from equicomir.evaluation.verdicts import FEWEST_UNITS, Judgement, judge
 from equicomir.experiment.plan import Budget, Comparison, Experiment, tasks
 from equicomir.experiment.sets import DataSet
+from equicomir.experiment.standing import standing
 
 #: Where the reference succeeds less or more often, neither of two methods can win.
 ROOM = (0.3, 0.8)
@@ -35,7 +35,7 @@ class Row:
         precise: likewise at 1 and 0.5 %.
         corner_error: median of the successes, in pixels; NaN without any.
         equivariance_error: mean over modalities, angles and seeds.
-        coherence: of fine detail, between the two representations, mean over seeds.
+        detail: :func:`equicomir.evaluation.detail.detail`, mean over seeds; empty for raw images.
         seconds: median of a registration, representations included.
         training_seconds: mean.
     """
@@ -49,9 +49,14 @@ class Row:
     precise: tuple[float, float]
     corner_error: float
     equivariance_error: float
-    coherence: float
+    detail: dict[str, float]
     seconds: float
     training_seconds: float
+
+    @property
+    def coherence(self) -> float:
+        """Of fine detail, between the two representations; NaN for raw images."""
+        return self.detail.get("coherence_between", np.nan)
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,7 @@ def runs_of(
     Raises:
         ValueError: the file is damaged.
     """
-    stands = {
-        records.run_key({**record["settings"], "data": ""}): record
-        for record in records.done(path).values()
-    }
+    stands = standing(path, data="")
     found: dict[tuple[str, int, str], list[Record]] = {}
     for task in tasks(experiment, sets, budget):
         for name, registration in task.registrations:
@@ -115,10 +117,14 @@ def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
         (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
         float(np.median(good)) if good.size else np.nan,
         float(np.mean(of_turns)),
-        float(np.mean([run.get("detail", {}).get("coherence_between", np.nan) for run in runs])),
+        _means([run.get("detail", {}) for run in runs]),
         float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
         float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
     )
+
+
+def _means(of_runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in of_runs])) for name in of_runs[0]}
 
 
 def judged(
@@ -128,9 +134,9 @@ def judged(
 ) -> list[Judged]:
     """Every comparison on every set, as one family.
 
-    Each is made at the width of the set at which its reference leaves most room: of those where
-    it succeeds in 30 to 80 %, the nearest to 55 %; else the nearest to that of all, and then the
-    comparison is there to be read, and not judged.
+    Each is made at the width of the set at which its reference leaves most room: of those with
+    units enough to decide, the one where its success is nearest to 55 %. Where that is not within
+    30 to 80 % the comparison is there to be read, and not judged.
     """
     planned = []
     for data_set in sets:
@@ -138,7 +144,7 @@ def judged(
             chosen = _at_best_width(data_set, comparison, runs)
             if chosen is not None:
                 width, better, than = chosen
-                units = data_set.units_of([_pair(pair) for pair in better[0]["pairs"]])
+                units = data_set.units_of([pair_of(pair) for pair in better[0]["pairs"]])
                 first, second = np.split(successes([*better, *than]), [len(better)])
                 # Raw images have no seeds: one run stands against all.
                 first, second = (
@@ -173,16 +179,23 @@ def _at_best_width(
             raw = any(of[0]["settings"]["encoder"] is None for of in (better, than))
             seeds = max(len(better), len(than)) if raw else min(len(better), len(than))
             better, than = better[:seeds], than[:seeds]
-            reference = float(successes(than).mean())
-            candidates.append((abs(reference - float(np.mean(ROOM))), width, better, than))
+            off = abs(float(successes(than).mean()) - float(np.mean(ROOM)))
+            units = set(data_set.units_of([pair_of(pair) for pair in than[0]["pairs"]]))
+            candidates.append((len(units) < FEWEST_UNITS, off, width, better, than))
     if not candidates:
         return None
-    _, width, better, than = min(candidates, key=lambda c: c[:2])
+    _, _, width, better, than = min(candidates, key=lambda c: c[:3])
     return width, better, than
 
 
-def _pair(line: dict[str, Any]) -> TestPair:
+def pair_of(line: Record) -> TestPair:
+    """The pair that an entry of a record's ``pairs`` is about, without what became of it."""
     return TestPair(**{k: v for k, v in line.items() if k not in _RESULTS})
+
+
+def has_room(one: Judged) -> bool:
+    """Whether the reference leaves room to either side, so that a verdict says something."""
+    return ROOM[0] <= one.reference <= ROOM[1]
 
 
 def sentence(one: Judged) -> str:
@@ -193,7 +206,7 @@ def sentence(one: Judged) -> str:
     c, found = one.comparison, one.found
     where = f"{one.data_set.name}, {one.width} px"
     said = one.judgement.verdict
-    if not ROOM[0] <= one.reference <= ROOM[1]:
+    if not has_room(one):
         said = f"inconclusive: {c.than} succeeds in {100 * one.reference:.0f} %, no room to compare"
     elif one.data_set.within and said in ("supported", "refuted"):
         said = f"{said} {one.data_set.within}"

@@ -19,6 +19,7 @@ from equicomir.evaluation.validation import register_by
 from equicomir.experiment.claims import claims
 from equicomir.experiment.plan import Registration, Task
 from equicomir.experiment.sets import DataSet, lacking
+from equicomir.experiment.standing import standing
 from equicomir.filters import high_pass
 from equicomir.images.fingerprint import fingerprint
 from equicomir.images.pairs import Scene
@@ -118,10 +119,12 @@ def method_of(registration: Registration, model: Representations | None) -> Meth
         "information": information.register,
         "squared_loss": partial(information.register, measure="squared_loss"),
     }
-    cutoff = registration.cutoff
+    cutoff, encode = registration.cutoff, raw if model is None else model.encode
+    if cutoff == "same":
+        cutoff, encode = None, raw if model is None else model.comparable
     return partial(
         register_by,
-        raw if model is None else model.encode,
+        encode,
         image_filter=None if cutoff is None else partial(high_pass, cutoff=cutoff),
         register=methods[registration.method],
     )
@@ -143,7 +146,7 @@ def _finite(value: Any) -> Any:
 
 def _open(task: Task, data: str, path: Path) -> list[tuple[str, Registration, int]]:
     """(variant, registration, width) of what is not in the records."""
-    stands = records.done(path)
+    stands = standing(path)
     return [
         (name, registration, width)
         for name, registration in task.registrations

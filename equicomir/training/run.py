@@ -26,7 +26,7 @@ from equicomir.training.checkpoints import LAST, difference, read_checkpoint, wr
 from equicomir.training.processes import from_all_processes
 from equicomir.training.schedule import MEASURED, rate
 from equicomir.training.settings import INDIFFERENT, TrainingSettings
-from equicomir.training.start import Loss, Penalty, new_model, objective, penalty_of
+from equicomir.training.start import Loss, Penalty, coarse, new_model, objective, penalty_of
 from equicomir.training.watching import EVERY, Watch
 
 _UNTIMED = 2  # the first steps also build caches
@@ -74,6 +74,7 @@ class Run:
         if initial is not None:
             self.model.load_state_dict(initial.state_dict())
         self.loss = objective(settings) if loss is None else loss
+        self.coarse = objective(coarse(settings)) if loss is None else loss
         self.penalty = penalty_of(settings) if penalty is None else penalty
         learned = list(self.model.parameters())
         if isinstance(self.loss, nn.Module):
@@ -172,7 +173,7 @@ class Run:
         seen = self.network(patches, draw.modalities)
         straight = turn_back(seen, self.fabric.to_device(draw.degrees))
         every = from_all_processes(straight)
-        of_batch = self.loss(every)
+        of_batch = (self.coarse if self._at_first(step) else self.loss)(every)
         if self.penalty is not None:
             of_batch = of_batch + self.penalty(seen, patches)
         self.optimiser.zero_grad()
@@ -186,6 +187,13 @@ class Run:
         if self.averaged:
             self._average(min(self.settings.average, (1 + step) / (10 + step)))
         return every.detach()
+
+    def _at_first(self, step: int) -> bool:
+        """Whether representations are compared as they are; so are they while the steps of a run
+        by minutes are not fixed yet, and then also where they were said.
+        """
+        share = self.settings.coarse_first
+        return share > 0 and (step < MEASURED or step < share * (self.total or math.inf))
 
     def _fix_steps(self, each: Sequence[float]) -> None:
         """Once, from the median time of the first steps: a machine that was busy for one of

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from equicomir.filters import HighPass
 from equicomir.images.augmentation import Augmentation
 from equicomir.images.intensities import Curve
 from equicomir.losses.weighted import Penalties
@@ -11,9 +12,6 @@ from equicomir.training.schedule import Schedule
 
 #: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.
 Similarity = Literal["negative_mse", "gaussian", "negative_l1", "cosine", "correlation", "angular"]
-
-#: Those of :mod:`equicomir.filters`.
-HighPass = Literal["gaussian", "butterworth", "ideal"]
 
 #: What does not change the weights: a run may go on with other values of these.
 INDIFFERENT = ("workers", "checkpoint_seconds", "minutes")
@@ -41,6 +39,8 @@ class TrainingSettings:
         high_pass_family: which high-pass, one of :data:`HighPass`.
         unfiltered: share, in [0, 1], of the loss that compares the representations as they are,
             beside the one that compares what the high-pass leaves.
+        coarse_first: share, in [0, 1], of the steps that at the beginning compare the
+            representations as they are, before the high-pass is set before the similarity.
         similarity: of two representations, one of :data:`Similarity`.
         shift_pixels: representations shifted by so many pixels are negatives too
             (:func:`equicomir.losses.hard_negatives.shifted_around`); 0 for none.
@@ -74,6 +74,7 @@ class TrainingSettings:
     high_pass_cutoff: float | None = 0.05
     high_pass_family: HighPass = "gaussian"
     unfiltered: float = 0.0
+    coarse_first: float = 0.0
     similarity: Similarity = "negative_mse"
     shift_pixels: int = 0
     penalties: Penalties | None = None
@@ -109,8 +110,9 @@ class TrainingSettings:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}.")
         if not 0 <= self.average < 1:
             raise ValueError(f"average: expected a decay in [0, 1), got {self.average}.")
-        if not 0 <= self.unfiltered <= 1:
-            raise ValueError(f"unfiltered: expected a share in [0, 1], got {self.unfiltered}.")
+        for name in ("unfiltered", "coarse_first"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}.")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: expected a positive norm or None, got {self.clip}.")
         for name, values, known in (

@@ -1,17 +1,13 @@
 """What a run begins with: its untrained model and its objective."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from equicomir.filters import (
-    Filter,
-    butterworth_high_pass,
-    gaussian_high_pass,
-    ideal_high_pass,
-)
+from equicomir.filters import Filter, high_pass_of
 from equicomir.images.intensities import percentile_scaling
 from equicomir.images.pairs import Scene, sample_pixels
 from equicomir.losses import similarity
@@ -36,12 +32,7 @@ def filter_of(settings: TrainingSettings) -> Filter | None:
     """
     if settings.high_pass_cutoff is None:
         return None
-    make = {
-        "gaussian": gaussian_high_pass,
-        "butterworth": butterworth_high_pass,
-        "ideal": ideal_high_pass,
-    }
-    return make[settings.high_pass_family](settings.high_pass_cutoff)
+    return high_pass_of(settings.high_pass_family, settings.high_pass_cutoff)
 
 
 def objective(settings: TrainingSettings) -> Loss:
@@ -70,6 +61,11 @@ def objective(settings: TrainingSettings) -> Loss:
     return partial(both, detail, whole, share) if share else detail
 
 
+def coarse(settings: TrainingSettings) -> TrainingSettings:
+    """The settings whose objective the first steps have, where ``coarse_first`` is above 0."""
+    return replace(settings, high_pass_cutoff=None, coarse_first=0.0)
+
+
 def penalty_of(settings: TrainingSettings) -> Penalty | None:
     """What the settings add to the loss, if anything: of the disk that is valid in every frame."""
     if settings.penalties is None:
@@ -91,7 +87,8 @@ def both(detail: Loss, whole: Loss, share: float, representations: Stack) -> tor
 def new_model(
     scenes: Sequence[Scene], encoder: EncoderSettings, settings: TrainingSettings
 ) -> Representations:
-    """The untrained model of a run: scaling from the training images, weights from the seed.
+    """The untrained model of a run: scaling from the training images, weights from the seed, and
+    the high-pass that is set before its similarity.
 
     Its modalities are those of the first scene, and what others have beside them.
 
@@ -109,5 +106,10 @@ def new_model(
         modality: percentile_scaling(sample_pixels(scenes, modality), curve=curve)
         for modality, curve in zip(modalities, curves, strict=True)
     }
+    # What the loss never sees of representations, nobody is to compare. Where a part of it sees
+    # all of them, all of them count.
+    high_pass = None
+    if settings.high_pass_cutoff is not None and settings.unfiltered == 0:
+        high_pass = (settings.high_pass_family, settings.high_pass_cutoff)
     generator = torch.Generator().manual_seed(settings.seed)
-    return Representations(scalings, encoder, generator=generator)
+    return Representations(scalings, encoder, high_pass=high_pass, generator=generator)
