@@ -59,7 +59,7 @@ def test_the_front_is_told_with_its_numbers():
     rows = [row("sharp", 0.4, 0.9), row("blunt", 0.8, 0.2), row("poor", 0.3, 0.1)]
     said = trade_off(rows)
     assert said is not None
-    assert said.endswith("none exceeds in both: blunt (0.20, 80 %), sharp (0.90, 40 %)")
+    assert said.endswith("none exceeds in both: blunt (0.200, 80 %), sharp (0.900, 40 %)")
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def _cells(one: Row) -> tuple[str, ...]:
         f"{100 * one.precise[1]:.0f} %",
         "" if math.isnan(one.corner_error) else f"{one.corner_error:.2f}",
         "" if math.isnan(one.equivariance_error) else f"{one.equivariance_error:.3f}",
-        "" if math.isnan(one.coherence) else f"{one.coherence:.2f}",
+        "" if math.isnan(one.coherence) else f"{one.coherence:.3f}",
         str(one.seeds),
         f"{one.training_seconds:.0f}",
     )

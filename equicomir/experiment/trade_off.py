@@ -78,7 +78,7 @@ def trade_off(rows: Sequence[Row]) -> str | None:
         return None
     together = float(spearmanr(detail, success).statistic)
     best = ", ".join(
-        f"{one.variant} ({one.coherence:.2f}, {100 * one.success:.0f} %)" for one in front(rows)
+        f"{one.variant} ({one.coherence:.3f}, {100 * one.success:.0f} %)" for one in front(rows)
     )
     return (
         f"{those[0].data_set}, {those[0].width} px: over {len(those)} variants detail and success "
