@@ -113,8 +113,9 @@ def as_bytes(image: Array) -> Bytes:
 
 
 def encoded(model: Representations, modality: str, image: Array) -> Bytes:
-    """A representation as bytes, its median middle grey: its level says nothing."""
-    grey = registering.encode(model, image, modality=modality).mean(axis=0)
+    """What is compared of an image as bytes, its median middle grey: its level says nothing."""
+    whole = registering.encode(model, image, modality=modality)
+    grey = registering.compared(model, whole).mean(axis=0)
     deviation = grey - np.median(grey)
     reach = max(float(np.percentile(np.abs(deviation), 98)), 1e-12)
     found: Bytes = np.round(255 * np.clip(0.5 + deviation / (2 * reach), 0, 1)).astype(np.uint8)

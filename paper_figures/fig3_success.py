@@ -138,7 +138,7 @@ def draw(found: Sequence[Row]) -> Figure:
             )
             draw_curve(left, name, look, by_error, every=6)
             draw_curve(right, name, look, aside(by_angle, place, len(row.lines)), every=1)
-        left.axvline(100 * SUCCESS_FRACTION, color="0.6", linewidth=0.6, zorder=1)
+        left.axvline(100 * SUCCESS_FRACTION, color="0.3", linewidth=0.8, linestyle="--")
         letter = f"({chr(ord('a') + number)}) " if len(found) > 1 else ""
         left.set_title(letter + row.title)
         left.set(ylabel="success, %", ylim=(-3, 103), yticks=range(0, 101, 20))
@@ -148,7 +148,7 @@ def draw(found: Sequence[Row]) -> Figure:
     left.set_xticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
     left.xaxis.set_minor_locator(NullLocator())
     left.set(xlim=(THRESHOLDS[0], THRESHOLDS[-1]), xlabel="greatest corner error, % of width")
-    right.set(xlim=(0, 180), xticks=EDGES, xlabel="rotation, degrees")
+    right.set(xlim=(-6, 186), xticks=EDGES, xlabel="rotation, degrees")
     return figure
 
 
@@ -202,7 +202,7 @@ def caption(of_set: Sequence[Method], found: Sequence[Row]) -> str:
     )
     said = [
         f"Success on {first.data_set.name}, {first.width} px, against the greatest corner error "
-        f"that counts as a success (left; the grey line is the protocol's "
+        f"that counts as a success (left; the dashed line is the protocol's "
         f"{100 * SUCCESS_FRACTION:g} % of the width) and, at that, against the rotation between "
         f"the images (right; points at the mean of each {EDGES[1]:g} degrees). {len(pairs)} test "
         f"pairs of {scenes}, both directions, level {levels}"
