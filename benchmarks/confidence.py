@@ -1,7 +1,7 @@
 """Fit the confidence of the methods on validation parts, and test it once on test parts.
 
     python benchmarks/confidence.py --data DATA_FOLDER [--pairs 60] [--fit]
-        [--methods search ...] [--evidence FILE.jsonl]
+        [--high-pass 0.05] [--methods search ...] [--evidence FILE.jsonl]
 
 For each method and set, at a width where the method succeeds in some of the pairs only: pairs of
 one place at any angle, and as many without an answer, whose images come from different scenes or
@@ -24,7 +24,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from rich.table import Table
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
 from equicomir.evaluation.displacements import TestPair, cut_pair, draw_pairs, read_pairs
+from equicomir.filters import high_pass
 from equicomir.images.pairs import Scene
 from equicomir.images.sources import Parts, read_parts
 from equicomir.registration import features, information, search
@@ -69,6 +70,7 @@ class Cell:
         width: of the patches, in pixels.
         content: least fraction of a patch that is not background.
         share: of the pairs asked for; fewer where they are costly.
+        high_pass: cut-off, in cycles per pixel, of a filter of the representations; None for none.
     """
 
     method: Register
@@ -78,12 +80,14 @@ class Cell:
     width: int
     content: float
     share: float = 1.0
+    high_pass: float | None = None
 
     @property
     def name(self) -> str:
         """As the table and the file of evidence call it."""
         method = self.method.__module__.split(".")[-1]
-        return f"{method}, {self.images}, {self.set} {'/'.join(self.modalities)} {self.width} px"
+        name = f"{method}, {self.images}, {self.set} {'/'.join(self.modalities)} {self.width} px"
+        return name if self.high_pass is None else f"{name}, high-pass {self.high_pass:g}"
 
 
 MRI, NEURONS = ("T1", "T2"), ("phase_contrast", "nfh")
@@ -174,7 +178,8 @@ def looked(cell: Cell, parts: Parts, part: str, count: int) -> list[Looked]:
         fixed, _, _ = cut_pair(first, by_name)
         _, moving, mask = cut_pair(second, by_name)
         if model is not None:
-            fixed, moving = encoded(model, first.fixed, fixed), encoded(model, first.moving, moving)
+            fixed = encoded(model, first.fixed, fixed, cell.high_pass)
+            moving = encoded(model, first.moving, moving, cell.high_pass)
         begun = time.perf_counter()
         found, evidence = gather(cell.method, fixed, moving, moving_mask=mask)
         seconds, bare = time.perf_counter() - begun, math.nan
@@ -188,11 +193,10 @@ def looked(cell: Cell, parts: Parts, part: str, count: int) -> list[Looked]:
     return results
 
 
-def encoded(model: Representations, modality: str, image: Array) -> Array:
-    """The representation of one image, as a plain array."""
-    batch = torch.from_numpy(image).float()[None]
-    representation: Array = model.comparable(modality, batch)[0].double().numpy()
-    return representation
+def encoded(model: Representations, modality: str, image: Array, cutoff: float | None) -> Array:
+    """What is compared of the representation of one image, as a plain array."""
+    batch = model.comparable(modality, torch.from_numpy(image).float()[None])
+    return np.asarray((batch if cutoff is None else high_pass(batch, cutoff))[0].double().numpy())
 
 
 def gathered(
@@ -325,6 +329,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=60, help="of one place, a cell")
+    parser.add_argument(
+        "--high-pass", type=float, help="of representations, for models without their own"
+    )
     parser.add_argument("--fit", action="store_true", help="on validation, over the packaged one")
     parser.add_argument("--evidence", type=Path, default=None, help="where it is kept")
     parser.add_argument("--part", choices=["validation", "test"], default="test")
@@ -333,7 +340,11 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(known), choices=known)
     chosen = parser.parse_args()
     methods = [known[name] for name in chosen.methods]
-    cells = [cell for cell in CELLS if cell.method in methods]
+    cells = [
+        replace(cell, high_pass=None if cell.images == "raw" else chosen.high_pass)
+        for cell in CELLS
+        if cell.method in methods
+    ]
     if chosen.fit:
         found = gathered(cells, chosen.data, "validation", chosen.pairs, chosen.evidence)
         calibrations = fitted(found)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sources
@@ -99,8 +100,11 @@ def at_one_width(of_set: Sequence[Method]) -> list[Method]:
         (name for name in ("steerable", *BASELINES) if any(of.name == name for of in of_set)),
         of_set[0].name,
     )
-    rates = {of.width: float(successes(of.runs).mean()) for of in of_set if of.name == reference}
-    width = roomiest(rates)
+    of_reference = [of for of in of_set if of.name == reference]
+    width = roomiest(
+        {of.width: float(successes(of.runs).mean()) for of in of_reference},
+        {of.width: len(set(units_of(of.runs, of.data_set))) for of in of_reference},
+    )
     return [of for of in of_set if of.width == width]
 
 
@@ -158,7 +162,7 @@ def draw_curve(axes: Axes, name: str, look: Look, of: Curve, every: int) -> None
     """One method; with bars where it has few points."""
     if every == 1:
         reach = np.abs(np.array([of.low, of.high]) - of.success)
-        bars = {"linestyle": "none", "elinewidth": 0.7, "capsize": 1.2, "capthick": 0.7}
+        bars: Any = {"linestyle": "none", "elinewidth": 0.7, "capsize": 1.2, "capthick": 0.7}
         axes.errorbar(of.x, of.success, reach, color=look.colour, **bars)
     axes.plot(
         *(of.x, of.success),

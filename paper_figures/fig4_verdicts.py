@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sources
@@ -121,7 +122,7 @@ def draw(made: Sequence[Block]) -> Figure:
     for block in made:
         for name in dict.fromkeys(one.data_set.name for one in block.found):
             heading = f"{block.experiment.name}, {name}: {block.experiment.hypothesis}"
-            bold = {"va": "center", "weight": "bold", "fontsize": 7}
+            bold: Any = {"va": "center", "weight": "bold", "fontsize": 7}
             axes.text((0.05 - _LEFT) / _WIDTH, at, heading, transform=beside, **bold)
             for one in (one for one in block.found if one.data_set.name == name):
                 at += 1

@@ -22,12 +22,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from runs import Standing, roomiest, seeds_in_words, standing
+from runs import Standing, roomiest, seeds_in_words, standing, units_of
 from style import Look
 
 from equicomir.evaluation.coherence import FINE
 from equicomir.evaluation.records import Record, successes
 from equicomir.experiment.sets import DataSet
+from equicomir.experiment.trade_off import front, trade_off
+from equicomir.experiment.verdict import Row, row
 
 LOOKS = {
     "h0": Look("#0072B2", "o", "", True),
@@ -37,6 +39,7 @@ LOOKS = {
     "h4": Look("#56B4E9", "P", "", True),
     "h5": Look("#000000", "^", "", False),
     "h6": Look("#D55E00", "X", "", False),
+    "h7": Look("#0072B2", "*", "", False),
 }
 _LEAST = 1e-4  # a representation without any fine detail has no logarithm, and is drawn there
 _DETAIL = "fine detail shared: coherence of representations, 0 to 1"
@@ -48,20 +51,20 @@ class Point:
 
     Attributes:
         experiment: such as ``"h5"``.
-        variant: its name.
+        row: what the experiment's own table says of it; its variant is named after the experiment.
         detail: of each seed, in [0, 1].
         success: of each seed, in %.
     """
 
     experiment: str
-    variant: str
+    row: Row
     detail: list[float]
     success: list[float]
 
     @property
     def at(self) -> tuple[float, float]:
         """Means over seeds."""
-        return float(np.mean(self.detail)), float(np.mean(self.success))
+        return max(_LEAST, self.row.coherence), 100 * self.row.success
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,14 @@ def panels(of_records: Path) -> list[Panel]:
     found = []
     for stands in by_set.values():
         rates: dict[int, list[float]] = {}
+        units: dict[int, int] = {}
         for one in stands:
             for (_, width, _), runs in one.runs.items():
                 if _learned(runs):
                     rates.setdefault(width, []).append(float(successes(runs).mean()))
+                    units[width] = len(set(units_of(runs, one.data_set)))
         if rates:
-            width = roomiest({width: float(np.mean(each)) for width, each in rates.items()})
+            width = roomiest({width: float(np.mean(each)) for width, each in rates.items()}, units)
             found.append(Panel(stands[0].data_set, width, points(stands, width), stands))
     if not found:
         raise ValueError(
@@ -121,28 +126,22 @@ def panels(of_records: Path) -> list[Panel]:
 
 def points(stands: Sequence[Standing], width: int) -> list[Point]:
     """What learned something, at one width, in the order of the experiments."""
-    return [
-        Point(
-            one.experiment.name,
-            variant,
-            [max(_LEAST, run["detail"]["coherence_between"]) for run in runs],
-            (100 * successes(runs).mean(1)).tolist(),
-        )
-        for one in stands
-        for variant, runs in one.at(width).items()
-        if _learned(runs)
-    ]
+    found = []
+    for one in stands:
+        name = one.experiment.name
+        for variant, runs in one.at(width).items():
+            if _learned(runs):
+                place = (one.data_set.name, width, f"{name}: {variant}")
+                detail = [max(_LEAST, run["detail"]["coherence_between"]) for run in runs]
+                success = (100 * successes(runs).mean(1)).tolist()
+                found.append(Point(name, row(place, runs), detail, success))
+    return found
 
 
-def front(of: Sequence[Point]) -> list[Point]:
-    """Those that no other exceeds in one without falling short in the other, by detail."""
-    at = np.array([one.at for one in of])
-    kept = [
-        one
-        for one, here in zip(of, at, strict=True)
-        if not ((at >= here).all(1) & (at > here).any(1)).any()
-    ]
-    return sorted(kept, key=lambda one: one.at)
+def best_of(of: Sequence[Point]) -> list[Point]:
+    """Those than which no other keeps more detail and succeeds more often, by falling success."""
+    by_row = {id(one.row): one for one in of}
+    return [by_row[id(kept)] for kept in front([one.row for one in of])]
 
 
 def draw(found: Sequence[Panel]) -> Figure:
@@ -151,13 +150,13 @@ def draw(found: Sequence[Panel]) -> Figure:
     for number, (panel, axes) in enumerate(
         zip(found, np.ravel(figure.subplots(len(found), 1, squeeze=False)), strict=True)
     ):
-        best = front(panel.points)
+        best = best_of(panel.points)
         for one in panel.points:
             draw_point(axes, one)
         axes.plot(
             *zip(*(one.at for one in best), strict=True), color="0.5", linewidth=0.9, zorder=1
         )
-        number_points(axes, panel.points, best)
+        number_points(axes, best)
         letter = f"({chr(ord('a') + number)}) " if len(found) > 1 else ""
         axes.set_title(f"{letter}{panel.data_set.name}, {panel.width} px")
         axes.set(ylabel="success, %", xlabel=_DETAIL)
@@ -185,13 +184,16 @@ def draw_point(axes: Axes, one: Point) -> None:
     )
 
 
-def number_points(axes: Axes, every: Sequence[Point], best: Sequence[Point]) -> None:
-    """A number at each point of the front, above it and to the right, where nothing is better."""
+def number_points(axes: Axes, best: Sequence[Point]) -> None:
+    """A number at each point of the front, on either side of the line in turn."""
     for number, one in enumerate(best, 1):
+        beyond = number % 2 == 1
         axes.annotate(
             *(str(number), one.at),
-            xytext=(3, 3),
+            xytext=(3, 3) if beyond else (-3, -3),
             textcoords="offset points",
+            ha="left" if beyond else "right",
+            va="bottom" if beyond else "top",
             fontsize=7,
             weight="bold",
         )
@@ -211,7 +213,7 @@ def draw_legend(axes: Axes, panel: Panel, best: Sequence[Point]) -> None:
     names.append("by chance")
     for number, one in enumerate(best, 1):
         shown.append(Line2D([], [], marker=f"${number}$", color="black", linewidth=0))
-        names.append(f"{one.experiment}: {one.variant}")
+        names.append(one.row.variant)
     axes.legend(shown, names, loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=1.2)
 
 
@@ -221,19 +223,21 @@ def caption(found: Sequence[Panel]) -> str:
         "Fine detail that the two representations of a scene share (mean coherence above "
         f"{FINE:g} cycles per px) against success of registration. A mark a variant, mean over "
         "training seeds, with a thin line to each seed; the line joins those that no other variant "
-        "exceeds in one without falling short in the other; dashed: what chance gives. Raw images have no representation "
-        "and are not drawn."
+        "exceeds in one without falling short in the other; dashed: what chance gives. Raw images "
+        "have no representation and are not drawn."
     ]
     for panel in found:
         pairs = panel.runs[0][0]["pairs"]
         scenes = style.counted(len({pair["scene"] for pair in pairs}), "scene")
         spent = ", ".join(f"{one.experiment.name} {one.spent}" for one in panel.stands)
         variants = style.counted(len(panel.points), "variant")
+        together = trade_off([one.row for one in panel.points])
         said.append(
             f"{panel.data_set.name}, {panel.width} px: {variants}, "
             f"{seeds_in_words(len(of) for of in panel.runs)} each, {len(pairs)} test pairs of "
             f"{scenes}; trained for: {spent}."
         )
+        said += [f"{together}."] if together else []
     return "\n".join(said) + "\n"
 
 

@@ -34,7 +34,7 @@ AXES = {
 
 
 def draw(panels: Sequence[Panel]) -> Figure:
-    """All panels in two columns' width, one legend above."""
+    """All panels in two columns' width, one legend above or where a panel is left over."""
     columns = 2 if len(panels) == 4 else min(3, len(panels))  # no row with a single panel
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(style.WIDTH_INCHES, 0.4 + 2.2 * rows))
@@ -57,10 +57,14 @@ def draw(panels: Sequence[Panel]) -> Figure:
             axes.set_xscale("log", base=2)
             axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
-    for axes in grid[len(panels) :]:
-        axes.remove()
     names = [legend_name(look) for look in shown]
-    figure.legend(list(shown.values()), names, loc="outside upper center", ncols=len(names))
+    spare = grid[len(panels) :]
+    for axes in spare:
+        axes.set_axis_off()
+    if len(spare):  # the legend has a place of its own
+        spare[0].legend(list(shown.values()), names, loc="center")
+    else:
+        figure.legend(list(shown.values()), names, loc="outside upper center", ncols=len(names))
     return figure
 
 

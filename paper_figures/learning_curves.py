@@ -14,6 +14,7 @@ import numpy as np
 from equicomir.evaluation import records, units
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import difference
+from equicomir.experiment import sets as experiment_sets
 from equicomir.experiment.verdict import pair_of
 
 #: set: (what is independent in its test part, in words, amounts of data that are to be there)
@@ -161,9 +162,8 @@ def curves_panel(path: Path) -> Panel:
     there = {name for name, _ in cells} | {CURVES[0]}
     drawn_names = [name for name in CURVES if name in there]
     for name, seed in ((n, s) for n in drawn_names for s in seeds if (n, s) not in cells):
-        again = _CURVE.format(first["set"], " ".join(first["modalities"]), first["width"])
         raise ValueError(
-            f"{path}: expected a curve of {name} with seed {seed}, found none; run {again} "
+            f"{path}: expected a curve of {name} with seed {seed}, found none; run {_again(first)} "
             f"{_option(first)} --encoders {name} --seed {seed} --out {path}."
         )
     drawn = [curve_line([cells[name, seed] for seed in seeds]) for name in drawn_names]
@@ -174,7 +174,8 @@ def curves_panel(path: Path) -> Panel:
         "training, validating left out; "
         f"mean over {_seeds(seeds)}; {shown}{_machines(lines)}."
     )
-    return Panel(_title(first), "minutes", drawn, caption)
+    title = f"{first['set']}, {_validated(first)} px"
+    return Panel(title, "minutes", drawn, caption)
 
 
 def curve_line(runs: Sequence[Record]) -> Line:
@@ -197,7 +198,7 @@ def one_budget(path: Path, lines: Sequence[Record]) -> None:
         s, training = line["settings"], line["settings"]["training"]
         names = ("set", "modalities", "width", "level", "pairs_a_direction")
         spent = (training["steps"], training.get("minutes"), training["validations"])
-        found.add(json.dumps([*(s[name] for name in names), *spent]))
+        found.add(json.dumps([*(s[name] for name in names), _validated(s), *spent]))
     if len(found) > 1:
         raise ValueError(
             f"{path}: expected runs of one budget and list, found {len(found)}: "
@@ -215,6 +216,20 @@ def _family(line: Record) -> str:
 
 def _title(s: Record) -> str:
     return f"{s['set']}, {s['width']} px"
+
+
+def _validated(s: Record) -> int:
+    """The width of the pairs that a curve is about: that of the test pairs, if not said."""
+    return int(s.get("validation_width") or s["width"])
+
+
+def _again(s: Record) -> str:
+    """What makes a curve of the same set."""
+    command = _CURVE.format(s["set"], " ".join(s["modalities"]), s["width"])
+    masks = next((one.masks for one in experiment_sets.SETS if one.name == s["set"]), None)
+    command += f" --masks {masks}" if masks else ""
+    other = _validated(s) != s["width"]
+    return command + (f" --validation-width {_validated(s)}" if other else "")
 
 
 def _spent(s: Record) -> str:

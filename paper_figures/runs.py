@@ -15,6 +15,7 @@ import numpy as np
 from equicomir.evaluation import records
 from equicomir.evaluation.records import Record
 from equicomir.evaluation.statistics import difference
+from equicomir.evaluation.verdicts import FEWEST_UNITS
 from equicomir.experiment.plan import Budget, Experiment
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.verdict import ROOM, pair_of, runs_of
@@ -29,6 +30,7 @@ SCRIPTS = {
     "h4": "h4_augmentation",
     "h5": "h5_high_pass",
     "h6": "h6_rotation_groups",
+    "h7": "h7_one_filter",
 }
 #: What is independent in the test part of a set, in words.
 UNITS = {
@@ -138,14 +140,25 @@ def data_set_of(name: str) -> DataSet:
     raise ValueError(f"{name}: expected a set of {', '.join(s.name for s in SETS)}.")
 
 
-def roomiest(rates: dict[int, float]) -> int:
-    """Of several widths the one whose success rate is nearest to where two methods can differ.
+def roomiest(rates: dict[int, float], units: dict[int, int]) -> int:
+    """Of several widths the one at which two methods can differ, and be told apart.
+
+    Args:
+        rates: of success, by width.
+        units: how many, likewise: where there are too few to decide, only if there are everywhere.
 
     Example:
-        >>> roomiest({64: 0.99, 128: 1.0, 48: 0.6})
-        48
+        >>> roomiest({64: 0.99, 128: 0.6, 192: 0.55}, {64: 9, 128: 10, 192: 3})
+        128
     """
-    return min(rates, key=lambda width: (abs(rates[width] - float(np.mean(ROOM))), width))
+    return min(
+        rates,
+        key=lambda width: (
+            units[width] < FEWEST_UNITS,
+            abs(rates[width] - float(np.mean(ROOM))),
+            width,
+        ),
+    )
 
 
 @dataclass(frozen=True)

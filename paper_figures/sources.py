@@ -5,6 +5,7 @@ reads through here, learns in one sentence which command makes what is missing, 
 fingerprint of each file into its own.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -111,4 +112,10 @@ def named(records: Path, files: Sequence[Path]) -> list[str]:
         The commit of the checkout, then one line a file, sorted: its name and SHA-256.
     """
     lines = (f"{p.relative_to(records).as_posix()} sha256:{digest(p)}" for p in sorted(set(files)))
-    return [f"equicomir commit {commit() or 'unknown'}", *lines]
+    return [f"equicomir commit {_commit() or 'unknown'}", *lines]
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Asked for once: git may be slow to answer, and all files of one run are of one commit."""
+    return commit()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sources
@@ -110,7 +111,8 @@ def untrained(of_records: Path) -> tuple[dict[EncoderSettings, list[float]], int
 
 def settings_of(line: Record) -> EncoderSettings:
     """The encoder that a record is about."""
-    of = {k: tuple(v) if isinstance(v, list) else v for k, v in line["settings"]["encoder"].items()}
+    encoder = line["settings"]["encoder"]
+    of: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in encoder.items()}
     return EncoderSettings(**of)
 
 
@@ -160,7 +162,10 @@ def table(found: Sequence[Line], seeds: int, stands: Sequence[Standing]) -> tabl
         ]
         for of in found
     ]
-    return tables.Table(headings, rows, caption(found, seeds, stands), words=2)
+    there = [n for n in range(len(headings)) if any(row[n] for row in rows)]  # no empty column
+    shown = [[row[n] for n in there] for row in rows]
+    named = [headings[n] for n in there]
+    return tables.Table(named, shown, caption(found, seeds, stands), words=2)
 
 
 def caption(found: Sequence[Line], seeds: int, stands: Sequence[Standing]) -> str:

@@ -103,16 +103,18 @@ def pairs_of(modalities, width, count, levels=("any",)):
 
 
 def outcomes_of(rng, pairs, chance):
-    """What became of them: near the truth with some chance, else far from it or nowhere."""
+    """What became of them: near the truth with some chance, else off, far from it or nowhere."""
     draws, near = rng.random(len(pairs)), rng.uniform(0.001, 0.02, len(pairs))
+    off = rng.uniform(0.025, 0.1, len(pairs))
+    kinds = [sum(d >= chance + (1 - chance) * share for share in (0, 0.5, 0.9)) for d in draws]
     return [
         {
             **asdict(pair),
-            "corner_error": (of * pair.width if draw < chance else None if draw > 0.97 else 40.0),
+            "corner_error": (a * pair.width, b * pair.width, 40.0, None)[kind],
             "seconds": 0.25,
             "failure": "",
         }
-        for pair, draw, of in zip(pairs, draws, near, strict=True)
+        for pair, kind, a, b in zip(pairs, kinds, near, off, strict=True)
     ]
 
 
@@ -145,19 +147,19 @@ def runs_of_experiment(experiment, data_set, *, budget=None, count=12, number=0,
     return lines
 
 
-def baseline_lines(number=0, encoders=ENCODERS, widths=(128, 64), count=20):
+def baseline_lines(number=0, encoders=ENCODERS, name="brain_mri", widths=(128, 64), count=20):
     """Made-up records as ``h0_baselines.py`` writes them."""
     rng, lines = np.random.default_rng(number), []
     of = dict(zip(("steerable", "plain"), encoders, strict=True))
     named = {"identity": 0.0, "SIFT": 0.1, "elastix, 12 starts": 0.9}
     named |= {f"search, {family}": 0.5 for family in of}
-    for (name, chance), width in itertools.product(named.items(), widths):
-        pairs = pairs_of(("T1", "T2"), width, count)
+    for (method, chance), width in itertools.product(named.items(), widths):
+        pairs = pairs_of(MODALITIES[name], width, count)
         lines.append(
             {
-                "method": name,
-                "set": "brain_mri",
-                "modalities": ["T1", "T2"],
+                "method": method,
+                "set": name,
+                "modalities": list(MODALITIES[name]),
                 "width": width,
                 "training": {family: {"steps": 500, "minutes": 5.0} for family in of},
                 "encoders": {family: asdict(one) for family, one in of.items()},

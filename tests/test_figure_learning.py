@@ -25,7 +25,7 @@ from equicomir.training.settings import TrainingSettings
 ROOT = Path(__file__).parent.parent
 MACHINE = {"cores": 2, "processor": "Made Up", "torch_threads": 1, "gpu": None}
 TRAINING = TrainingSettings(minutes=1.5)
-CHOSEN = argparse.Namespace(device="cpu", width=64, test_pairs=0)
+CHOSEN = argparse.Namespace(device="cpu", width=64, validation_width=64, test_pairs=0)
 
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
@@ -385,6 +385,19 @@ def test_a_missing_curve_is_named_with_the_command_that_makes_it(tmp_path):
         )
 
 
+def test_a_curve_is_about_the_width_that_validation_had(tmp_path):
+    lines = curves_of((0,), 0, name="tissue_core", modalities=("bright_field", "second_harmonic"))
+    for line in lines:
+        line["settings"]["validation_width"] = 48
+    path = tmp_path / "a.jsonl"
+    write(path, lines)
+    (panel,) = fig6.curves(tmp_path)
+    assert panel.title == "tissue_core, 48 px"
+    write(path, [line for line in lines if line["settings"]["name"] != "C8"])
+    with pytest.raises(ValueError, match="--width 64 --masks valid --validation-width 48 --min"):
+        fig6.curves(tmp_path)
+
+
 def test_of_a_set_where_one_encoder_was_trained_that_one_is_drawn(tmp_path):
     written(tmp_path)
     for name in ("motor_neurons", "tissue_core"):
@@ -394,9 +407,14 @@ def test_of_a_set_where_one_encoder_was_trained_that_one_is_drawn(tmp_path):
     panels = panels_of(tmp_path)
     assert [len(panel.lines) for panel in panels] == [2, 2, 3, 1, 1]
     figure = drawn(tmp_path)
-    assert not overlapping(figure)
-    assert len(figure.axes) == 5
-    assert len(figure.legends[0].get_texts()) == 4
+    assert not style.overlapping(figure)
+    *shown, spare = figure.axes
+    assert all(axes.get_lines() for axes in shown)
+    assert len(shown) == 5
+    assert not spare.axison
+    assert len(spare.get_legend().get_texts()) == 4
+    legend = spare.get_legend().get_window_extent(figure.canvas.get_renderer())
+    assert not any(legend.overlaps(axes.get_window_extent()) for axes in shown)
 
 
 def test_runs_of_two_budgets_are_not_drawn_together(tmp_path):

@@ -44,6 +44,8 @@ def written(folder, number=0):
     write_lines(folder / "h0_brain_mri" / "records.jsonl", baseline_lines(number))
     so2 = baseline_lines(number, (SO2, replace(PLAIN, kernel_size=7)))
     write_lines(folder / "h0_brain_mri_so2" / "records.jsonl", so2)
+    of_neurons = baseline_lines(number, name="motor_neurons", widths=(128,))
+    write_lines(folder / "h0_motor_neurons" / "records.jsonl", of_neurons)
     return folder
 
 

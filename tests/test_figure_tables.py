@@ -116,7 +116,7 @@ def test_every_method_has_a_line_with_its_success_and_interval(folder):
     assert [row[0] for row in rows] == [of.name for of in every]
     headings = [row[0] for row in table.rows if len(row) == 1]
     assert headings == [
-        *(f"motor_neurons, {width} px, h0_orderings" for width in (128, 192)),
+        *(f"motor_neurons, {width} px, h0_orderings" for width in NEURONS.widths),
         *(f"brain_mri, {width} px, h0_baselines" for width in (64, 128)),
     ]
     for row, of in zip(rows, every, strict=True):
@@ -212,6 +212,7 @@ def test_without_experiments_encoders_are_as_they_begin(tmp_path):
     (line,) = table2.lines(tmp_path, [])
     said = table2.caption([line], 2, [])
     assert said.endswith("of plane waves; no scene).")
+    assert len(table2.table([line], 2, []).headings) == 4 + 3  # no empty column
 
 
 # ---------------------------------------------------------------- what tools do

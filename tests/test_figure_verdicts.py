@@ -1,18 +1,16 @@
 """Figures 4 and 5 say what experiments' records say, and name what is missing."""
 
-import itertools
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_up_records import drawn_twice, runs_of_experiment, script, write_lines
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io
 
 from equicomir.experiment.sets import SETS
+from equicomir.experiment.trade_off import front, trade_off
 from equicomir.experiment.verdict import judged, runs_of
 
 style = script("paper_figures", "style")
@@ -149,31 +147,13 @@ def test_an_interval_that_nothing_is_known_of_ends_in_carets(tmp_path):
 
 def test_every_experiment_that_is_stated_has_a_place_and_a_mark():
     names = {runs.stated(folder).name for folder in runs.SCRIPTS}
-    assert names == {f"h{n}" for n in range(7)} == set(fig5.LOOKS)
+    assert names == {f"h{n}" for n in range(8)} == set(fig5.LOOKS)
     for look in fig5.LOOKS.values():
         assert look.colour
-    assert len({look.marker for look in fig5.LOOKS.values()}) == 7
+    assert len({look.marker for look in fig5.LOOKS.values()}) == 8
 
 
 # ---------------------------------------------------------------- detail
-
-
-def points(rng, count):
-    grid = rng.integers(0, 5, (count, 2)).tolist()  # coarse, so that some are equal in one
-    return [fig5.Point("h5", str(n), [x], [y]) for n, (x, y) in enumerate(grid)]
-
-
-@given(st.integers(0, 10**6), st.integers(1, 20))
-def test_the_front_is_what_no_other_exceeds(number, count):
-    of = points(np.random.default_rng(number), count)
-    best = fig5.front(of)
-
-    def exceeds(a, b):
-        return a.at != b.at and a.at[0] >= b.at[0] and a.at[1] >= b.at[1]
-
-    naive = [one for one in of if not any(exceeds(other, one) for other in of)]
-    assert {one.variant for one in best} == {one.variant for one in naive}
-    assert all(a.at[1] >= b.at[1] for a, b in itertools.pairwise(best))  # downwards
 
 
 def test_points_are_means_over_seeds_of_what_learned(folder):
@@ -184,7 +164,7 @@ def test_points_are_means_over_seeds_of_what_learned(folder):
     assert len(tissue.points) == len(experiments[1].variants)
     h5 = runs.standing(folder, ["h5"])[0].at(neurons.width)
     for variant, of in h5.items():
-        (one,) = (p for p in neurons.points if (p.experiment, p.variant) == ("h5", variant))
+        (one,) = (p for p in neurons.points if p.row.variant == f"h5: {variant}")
         assert one.detail == [run["detail"]["coherence_between"] for run in of]
         good = [
             [
@@ -212,7 +192,8 @@ def test_points_labels_and_the_front_of_the_panels(folder):
         assert [(m.get_xdata()[0], m.get_ydata()[0]) for m in marks] == [
             one.at for one in panel.points
         ]
-        best = fig5.front(panel.points)
+        best = fig5.best_of(panel.points)
+        assert [one.row for one in best] == front([one.row for one in panel.points])
         (joined,) = (line for line in lines if line.get_color() == "0.5")
         (chance,) = (line for line in lines if line.get_color() == "0.6")
         assert list(chance.get_xdata()) == pytest.approx([0.0012] * 2)
@@ -221,7 +202,7 @@ def test_points_labels_and_the_front_of_the_panels(folder):
         assert numbers == [str(n + 1) for n in range(len(best))]
         names = [text.get_text() for text in axes.get_legend().get_texts()]
         experiments = dict.fromkeys(one.experiment for one in panel.points)
-        assert names == [*experiments, "by chance", *(f"{o.experiment}: {o.variant}" for o in best)]
+        assert names == [*experiments, "by chance", *(one.row.variant for one in best)]
 
 
 def test_raw_images_have_no_point(tmp_path):
@@ -278,7 +259,7 @@ def test_every_number_of_the_captions_is_counted_in_the_records(folder):
         "h5: motor_neurons, 3 training seeds, 48 test pairs of 24 scenes in 24 units (blocks of",
         "120 steps a training.",
         "tissue_core, 3 training seeds",
-        "Not in the records: h0_orderings, h1, h2, h3, h4.",
+        "Not in the records: h0_orderings, h1, h2, h3, h4, h7.",
     ):
         assert words in said
     panels = fig5.panels(folder)
@@ -288,6 +269,7 @@ def test_every_number_of_the_captions_is_counted_in_the_records(folder):
         f"motor_neurons, {panels[0].width} px: 19 variants, 3 training seeds each, 48 test pairs",
         "trained for: h5 120 steps, h6 100 steps.",
         "tissue_core, 128 px: 10 variants",
+        *(f"{trade_off([one.row for one in panel.points])}.\n" for panel in panels),
     ):
         assert words in said
 
@@ -296,6 +278,6 @@ def test_every_number_of_the_captions_is_counted_in_the_records(folder):
 def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path, read):
     with pytest.raises(ValueError, match="expected the records of any of h0_orderings") as said:
         read(tmp_path)
-    wanted = f"run python experiments/h6_rotation_groups.py --data DATA --out {tmp_path / 'h6'}."
+    wanted = f"run python experiments/h7_one_filter.py --data DATA --out {tmp_path / 'h7'}."
     assert str(said.value).endswith(wanted)
     assert "\n" not in str(said.value)

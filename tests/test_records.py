@@ -10,7 +10,8 @@ from equicomir.properties import Case, quarter_turn_error
 from equicomir.representations import load
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = sorted((ROOT / "records").glob("h0_*"))
+#: Of the baselines, which hold models; experiments' folders hold records alone.
+FOLDERS = sorted(path.parent for path in (ROOT / "records").glob("h0_*/steerable"))
 README = (ROOT / "README.md").read_text()
 COLUMNS = [("brain_mri", 128), ("brain_mri", 64), ("motor_neurons", 256), ("motor_neurons", 128)]
 CASE = Case(seed=0, blocks=6, batch=2, quarter_turns=1, training=False, scale=1.0)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from equicomir.experiment.verdict import Row
+from equicomir.shapes import Array, ArrayMask
 
 #: Names of what is measured by :func:`equicomir.evaluation.detail.detail`, for a table.
 MEASURES = {
@@ -28,6 +29,21 @@ def learned(rows: Sequence[Row]) -> list[Row]:
     return [one for one in rows if np.isfinite(one.coherence)]
 
 
+def unexceeded(points: Array) -> ArrayMask:
+    """Which points no other exceeds in one coordinate without falling short in another.
+
+    Args:
+        points: (points, coordinates), more is better in each.
+
+    Example:
+        >>> unexceeded(np.array([[0.9, 0.4], [0.2, 0.8], [0.1, 0.8]])).tolist()
+        [True, True, False]
+    """
+    at_least = (points[None] >= points[:, None]).all(-1)
+    more = (points[None] > points[:, None]).any(-1)
+    return np.asarray(~(at_least & more).any(1))
+
+
 def front(rows: Sequence[Row]) -> list[Row]:
     """The variants than which no other keeps more detail and succeeds more often.
 
@@ -39,16 +55,8 @@ def front(rows: Sequence[Row]) -> list[Row]:
         and equalled in the other goes.
     """
     those = learned(rows)
-    kept = [
-        one
-        for one in those
-        if not any(
-            other.coherence >= one.coherence
-            and other.success >= one.success
-            and (other.coherence, other.success) != (one.coherence, one.success)
-            for other in those
-        )
-    ]
+    best = unexceeded(np.array([(one.coherence, one.success) for one in those]).reshape(-1, 2))
+    kept = [one for one, stays in zip(those, best, strict=True) if stays]
     return sorted(kept, key=lambda one: (-one.success, one.coherence, one.variant))
 
 
