@@ -1,11 +1,11 @@
 """What the published numbers rest on is there, loads, and says what the README says."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from equicomir.evaluation import records
 from equicomir.properties import Case, quarter_turn_error
 from equicomir.representations import load
 
@@ -18,7 +18,7 @@ CASE = Case(seed=0, blocks=6, batch=2, quarter_turns=1, training=False, scale=1.
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    return records.read(folder / "records.jsonl")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)

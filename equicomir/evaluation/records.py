@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from equicomir.evaluation import pair_columns
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, Outcome
 from equicomir.provenance import machine, versions
 from equicomir.shapes import Array
@@ -103,7 +104,13 @@ def append(
         for outcome in outcomes
     ]
     defined = {} if settings is None else {"key": run_key(settings), "settings": settings}
-    record = {**defined, **facts, "versions": versions(), "machine": machine(), "pairs": pairs}
+    record = {
+        **defined,
+        **facts,
+        "versions": versions(),
+        "machine": machine(),
+        "pairs": pair_columns.columns(pairs),
+    }
     line = _json("facts", record).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_line(path, line)
@@ -143,7 +150,11 @@ def _whole_lines(path: Path, file: Any) -> int:
 def _parsed(line: bytes) -> Record | None:
     with suppress(ValueError):  # JSON's and Unicode's errors
         record = json.loads(line)
-        return record if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            return None
+        if isinstance(record.get("pairs"), dict):
+            record["pairs"] = pair_columns.lines(record["pairs"])
+        return record
     return None
 
 
