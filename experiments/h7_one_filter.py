@@ -17,7 +17,7 @@ at 1 % of the width on every set.
 Prediction: at level any, higher by at least 10 percentage points, at either cut-off.
 Refuted if: the interval of the difference lies below 10 points, where the reference leaves room.
 Command: python experiments/h7_one_filter.py --data DATA [--set NAME] [--coarse | --quick | --full]
-Cost: about 20 minutes a set on two cores; the search on validation (`--coarse`) about 10.
+Cost: about 20 minutes a set on two cores; the search on validation (`--coarse`) about 7.
 Last verdict: see README.md beside this file.
 """
 
