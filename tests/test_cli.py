@@ -15,6 +15,7 @@ import torch
 from skimage import io
 
 from equicomir.cli import COMMANDS, main
+from equicomir.evaluation import records
 from equicomir.geometry import rigid, rotation_degrees
 from equicomir.images.files import open_image
 from equicomir.images.instruments import BRIGHTFIELD, SECOND_HARMONIC
@@ -442,8 +443,7 @@ def test_evaluate_adds_a_record_of_every_pair(work, model, tmp_path, capsys):
     }
     assert main(words) == 0
     assert "level any" in capsys.readouterr().out
-    records = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [len(record["pairs"]) for record in records] == [4, 4]
+    assert [len(record["pairs"]) for record in records.read(out)] == [4, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 
@@ -177,8 +176,8 @@ def test_a_record_is_one_line_that_repeats_everything(tmp_path):
     outcomes = [Outcome(pair, 0.5, 0.1), Outcome(pair, math.inf, 0.1, "ValueError: no")]
     for _ in range(2):
         records.append(tmp_path / "runs" / "records.jsonl", outcomes, method="search", seed=3)
-    lines = (tmp_path / "runs" / "records.jsonl").read_text().splitlines()
-    first, second = map(json.loads, lines)
+    assert len((tmp_path / "runs" / "records.jsonl").read_text().splitlines()) == 2
+    first, second = records.read(tmp_path / "runs" / "records.jsonl")
     assert first == second
     assert first["seed"] == 3
     assert first["versions"]["escnn"] == "1.0.11"

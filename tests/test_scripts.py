@@ -1,7 +1,6 @@
 """The scripts a person runs: they end well, leave what they promise, and refuse what is broken."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from equicomir.evaluation import records
 from equicomir.experiment import claims
 from equicomir.filters import Filter
 from equicomir.representations import EncoderSettings, load
@@ -56,7 +56,7 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     ]
     assert page.count("data:image/png;base64,") == 4
     assert "://" not in page  # nothing is loaded from elsewhere (no picture in base64 has a colon)
-    lines = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    lines = records.read(tmp_path / "records.jsonl")
     assert [len(line["pairs"]) for line in lines] == [2] * 5
     assert load(tmp_path / "steerable").settings.family == "steerable"
     assert load(tmp_path / "plain").settings.family == "plain"
