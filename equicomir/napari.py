@@ -175,9 +175,8 @@ def widget() -> "Container[Any]":
             options=options,
         )
 
-    names: list[
-        str
-    ] = []  # of the model's modalities; napari asks again after every change of layers
+    # Of the model's modalities: napari asks for them again after every change of layers.
+    names: list[str] = []
     moved: list[tuple[Image, Any]] = []  # layers, and where they were
     panel: Container[Any] = Container(
         widgets=[

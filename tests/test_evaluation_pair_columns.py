@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equicomir.evaluation import records
 from equicomir.evaluation.pair_columns import columns, lines
 
 VALUES = st.one_of(
@@ -32,6 +33,16 @@ def test_what_all_share_is_written_once():
     made = [{"scene": "a field of a long name", "row": n} for n in range(100)]
     assert columns(made)["scene"] == made[0]["scene"]
     assert len(json.dumps(columns(made))) < len(json.dumps(made)) / 8
+
+
+@pytest.mark.parametrize("damage", [{}, {"count": "2"}, {"count": None}, {"cou~t": 2}])
+def test_a_damaged_count_is_no_crash(tmp_path, damage):
+    with pytest.raises(ValueError, match="count: expected how many pairs there are"):
+        lines({**damage, "width": 64})
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps({"pairs": damage}) + "\n" + json.dumps({"pairs": []}) + "\n")
+    with pytest.raises(ValueError, match="expected a record in line 1, got something else"):
+        records.read(path)
 
 
 def test_a_column_of_another_length_is_refused():

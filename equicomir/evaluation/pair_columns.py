@@ -37,14 +37,16 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
     """The pairs again.
 
     Raises:
-        ValueError: a column is longer or shorter than another.
+        ValueError: a column is longer or shorter than another, or nothing says how many there are.
 
     Example:
         >>> pairs = [{"width": 64, "error": 0.5}, {"width": 64, "error": None}]
         >>> lines(columns(pairs)) == pairs
         True
     """
-    count, named = of["count"], {name: value for name, value in of.items() if name != "count"}
+    count, named = of.get("count"), {name: value for name, value in of.items() if name != "count"}
+    if type(count) is not int:
+        raise ValueError(f"count: expected how many pairs there are, got {count!r}; restore it.")
     for name, value in named.items():
         if isinstance(value, list) and len(value) != count:
             raise ValueError(f"{name}: expected {count} values, got {len(value)}; restore them.")
