@@ -9,12 +9,11 @@ turned representation of the image as it is, into ``fig1_method.pdf`` and ``.png
 caption ``fig1_method.txt``, of which every number is measured here or read in the models' files.
 """
 
-import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import style
 import torch
@@ -226,9 +225,7 @@ def errors_in_words(of: Turns) -> str:
 
 def main() -> None:
     """Read, encode, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
+    parser = script.options(__doc__)
     parser.add_argument("--set", default="brain_mri", choices=tuple(SIDES))
     chosen = parser.parse_args()
     found = {name: of_set(chosen.records, name) for name in SIDES}
@@ -242,7 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig1_method: {mistake}")
+    script.run("fig1_method", main)

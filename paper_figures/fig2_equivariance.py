@@ -10,13 +10,12 @@ floor, into ``fig2_equivariance.pdf`` and ``.png``, and writes the caption
 missing, or of a model that has been trained again since, it draws nothing and says the command.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import script
 import sources
 import style
 from equivariance_curves import FLOOR, PANELS, Curve, model_weights, trained, untrained
@@ -152,10 +151,7 @@ def caption(folder: Path, of_groups: Sequence[Sequence[Curve]], of_models: Seque
 
 def main() -> None:
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     of_groups, of_models = untrained(chosen.records), trained(chosen.records)
     panels = [
         *((f"untrained, {t}", c) for (t, _), c in zip(PANELS, of_groups, strict=True)),
@@ -174,7 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig2_equivariance: {mistake}")
+    script.run("fig2_equivariance", main)

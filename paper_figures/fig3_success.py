@@ -11,14 +11,12 @@ caption ``fig3_success_SET.txt``, of which every number is counted in the record
 stands it draws nothing and says the command that makes one.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import script
 import sources
 import style
 from matplotlib.axes import Axes
@@ -221,10 +219,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 def main() -> None:
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     every = methods(chosen.records)
     for name in dict.fromkeys(of.data_set.name for of in every):
         of_set = at_one_width(of_source(every, name))
@@ -238,7 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig3_success: {mistake}")
+    script.run("fig3_success", main)

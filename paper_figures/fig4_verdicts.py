@@ -10,15 +10,14 @@ which every number is counted in the records. Where no experiment stands it draw
 the command that runs one.
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import script
 import sources
 import style
 from matplotlib.axes import Axes
@@ -238,10 +237,7 @@ def of_block(block: Block) -> str:
 
 def main() -> None:
     """Read, judge, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     made = blocks(chosen.records)
     files = sorted({one.path for block in made for one in block.stands})
     with style.house():
@@ -252,7 +248,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig4_verdicts: {mistake}")
+    script.run("fig4_verdicts", main)

@@ -9,13 +9,12 @@ the caption ``fig5_detail.txt``, of which every number is counted in the records
 experiment stands it draws nothing and says the command that runs one.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import style
 from matplotlib.axes import Axes
@@ -243,10 +242,7 @@ def caption(found: Sequence[Panel]) -> str:
 
 def main() -> None:
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     found = panels(chosen.records)
     files = sorted({one.path for panel in found for one in panel.stands})
     with style.house():
@@ -257,7 +253,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig5_detail: {mistake}")
+    script.run("fig5_detail", main)

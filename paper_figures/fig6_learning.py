@@ -10,12 +10,10 @@ training, a panel a set and width, into ``fig6_learning.pdf`` and ``.png``, and 
 it draws nothing and says the command that makes it.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import style
 from learning_curves import SETS, Line, Panel, curves, efficiency
@@ -108,10 +106,7 @@ def caption(panels: Sequence[Panel]) -> str:
 
 def main() -> None:
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     of_data = chosen.records / "data_efficiency"
     panels = [efficiency(of_data / f"{name}.jsonl", name) for name in SETS]
     of_time = chosen.records / "training_curves"
@@ -124,7 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig6_learning: {mistake}")
+    script.run("fig6_learning", main)

@@ -10,13 +10,12 @@ cut-offs, into ``fig7_high_pass.pdf`` and ``.png``; and writes the caption ``fig
 of which every number is measured here or read in the models' files.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import style
 import torch
@@ -215,9 +214,7 @@ def caption(
 
 def main() -> None:
     """Read, encode, filter, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
+    parser = script.options(__doc__)
     parser.add_argument("--set", default="motor_neurons", choices=tuple(sources.MODALITIES))
     chosen = parser.parse_args()
     of_sets = {name: spectra(chosen.records, name) for name in sources.MODALITIES}
@@ -232,7 +229,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig7_high_pass: {mistake}")
+    script.run("fig7_high_pass", main)

@@ -10,13 +10,12 @@ which every number is counted in the records. Where a record is missing, or of a
 trained again since, it draws nothing and says the command that makes it.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import style
 import torch
@@ -262,10 +261,7 @@ def of_set(name: str, of: Failures) -> str:
 
 def main() -> None:
     """Read, lay on each other, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     found = {name: failures(chosen.records, name) for name in sources.MODALITIES}
     files = [file for of in found.values() for file in of.files]
     with style.house():
@@ -276,7 +272,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"fig8_failures: {mistake}")
+    script.run("fig8_failures", main)

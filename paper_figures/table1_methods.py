@@ -8,13 +8,11 @@ is counted in the records. Where no record stands it writes nothing and says the
 one.
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+import script
 import sources
 import tables
 from methods import Method, methods
@@ -136,10 +134,7 @@ def caption(every: Sequence[Method]) -> str:
 
 def main() -> None:
     """Read, count, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     every = methods(chosen.records)
     named = sources.named(chosen.records, sorted({of.path for of in every}))
     tables.save(table(every), chosen.out / "table1_methods", named)
@@ -147,7 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"table1_methods: {mistake}")
+    script.run("table1_methods", main)

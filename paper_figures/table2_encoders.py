@@ -9,14 +9,13 @@ encoders themselves. Writes ``table2_encoders.tex`` and ``.md``. Where the first
 it writes nothing and says the command that makes it.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import script
 import sources
 import tables
 import torch
@@ -198,10 +197,7 @@ def caption(found: Sequence[Line], seeds: int, stands: Sequence[Standing]) -> st
 
 def main() -> None:
     """Read, count, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=Path, default=Path("records"))
-    parser.add_argument("--out", type=Path, default=Path("figures"))
-    chosen = parser.parse_args()
+    chosen = script.options(__doc__).parse_args()
     _, seeds = untrained(chosen.records)
     stands: list[Standing] = []
     if any(records.read(chosen.records / name / "records.jsonl") for name in EXPERIMENTS):
@@ -213,7 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"table2_encoders: {mistake}")
+    script.run("table2_encoders", main)

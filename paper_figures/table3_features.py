@@ -7,9 +7,9 @@ and ``.md``. Where the page has no table it writes nothing and says so.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+import script
 import sources
 import tables
 
@@ -57,7 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as mistake:  # one sentence that says what to do; no traceback
-        sys.exit(f"table3_features: {mistake}")
+    script.run("table3_features", main)

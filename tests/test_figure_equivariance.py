@@ -17,6 +17,7 @@ from equicomir.evaluation import records
 from equicomir.evaluation.equivariance import equivariance_decibels, equivariance_error
 from equicomir.representations import EncoderSettings, load
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 curves = script("paper_figures", "equivariance_curves")

@@ -27,6 +27,7 @@ from equicomir.evaluation.displacements import draw_pairs
 from equicomir.geometry import image_centre, rigid
 from equicomir.images.sources import read_parts
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 runs = script("paper_figures", "runs")

@@ -24,6 +24,7 @@ from skimage import io
 from equicomir.filters import butterworth_high_pass, gaussian_high_pass, high_pass
 from equicomir.representations import load
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 spectra = script("paper_figures", "spectra")

@@ -27,6 +27,7 @@ MACHINE = {"cores": 2, "processor": "Made Up", "torch_threads": 1, "gpu": None}
 TRAINING = TrainingSettings(minutes=1.5)
 CHOSEN = argparse.Namespace(device="cpu", width=64, validation_width=64, test_pairs=0)
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 read = script("paper_figures", "learning_curves")

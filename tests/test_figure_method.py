@@ -26,6 +26,7 @@ from equicomir.evaluation.equivariance import equivariance_error
 from equicomir.images.intensities import Scaling
 from equicomir.representations import EncoderSettings, Representations
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 fig1 = script("paper_figures", "fig1_method")

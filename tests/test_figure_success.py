@@ -24,6 +24,7 @@ from equicomir.evaluation.records import successes
 from equicomir.experiment.sets import SETS
 from equicomir.representations import EncoderSettings
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 runs = script("paper_figures", "runs")

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 PLAIN = EncoderSettings(family="plain")
 SMALL = EncoderSettings(widths=(1, 1))
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 runs = script("paper_figures", "runs")

@@ -13,6 +13,7 @@ from equicomir.experiment.sets import SETS
 from equicomir.experiment.trade_off import front, trade_off
 from equicomir.experiment.verdict import judged, runs_of
 
+script("paper_figures", "script")
 style = script("paper_figures", "style")
 sources = script("paper_figures", "sources")
 runs = script("paper_figures", "runs")
