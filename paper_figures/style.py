@@ -15,9 +15,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from equicomir.shapes import Array
 
@@ -86,8 +87,21 @@ def save(figure: Figure, stem: Path, sources: Sequence[str] = ()) -> None:
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     said = "; ".join(sources) or None  # None: no such entry
+    _settle(figure)
     figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Keywords": said})
     figure.savefig(stem.with_suffix(".png"), metadata={"Software": None, "Source": said})
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once, and round: the solver adds in the order of addresses, so its last bits vary."""
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.findobj(SubFigure):
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
+    for axes in figure.findobj(Axes):
+        axes.set_position(Bbox(axes.get_position().get_points().round(6)))
 
 
 def counted(number: int, what: str) -> str:

@@ -18,6 +18,7 @@ from made_up_records import (
     write_lines,
     write_model,
 )
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io
 
@@ -170,6 +171,16 @@ def test_drawing_twice_gives_the_same_bytes_with_the_sources_in_them(folder, mon
         assert source.encode() in pdf
     assert str(folder).encode() not in pdf + png  # no folder of a machine
     assert io.imread(tmp_path / "0" / names[1]).shape[1] == round(300 * style.WIDTH_INCHES)
+
+
+def test_places_hold_no_last_bits_of_the_solver(folder, tmp_path):
+    figure = drawn(of_both(folder))
+    places = [axes.get_position().get_points() for axes in figure.findobj(Axes)]
+    assert any((place != place.round(6)).any() for place in places)  # as the solver left them
+    with style.house():
+        style.save(figure, tmp_path / "figure")
+    places = [axes.get_position().get_points() for axes in figure.findobj(Axes)]
+    assert all((place == place.round(6)).all() for place in places)
 
 
 def test_every_number_of_the_caption_is_counted_in_the_records(folder):
