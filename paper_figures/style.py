@@ -101,7 +101,7 @@ def _settle(figure: Figure) -> None:
     for part in figure.findobj(SubFigure):
         part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
     for axes in figure.findobj(Axes):
-        axes.set_position(Bbox(axes.get_position().get_points().round(6)))
+        axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))
 
 
 def counted(number: int, what: str) -> str:

@@ -175,11 +175,11 @@ def test_drawing_twice_gives_the_same_bytes_with_the_sources_in_them(folder, mon
 
 def test_places_hold_no_last_bits_of_the_solver(folder, tmp_path):
     figure = drawn(of_both(folder))
-    places = [axes.get_position().get_points() for axes in figure.findobj(Axes)]
+    places = [axes.get_position(original=True).get_points() for axes in figure.findobj(Axes)]
     assert any((place != place.round(6)).any() for place in places)  # as the solver left them
     with style.house():
         style.save(figure, tmp_path / "figure")
-    places = [axes.get_position().get_points() for axes in figure.findobj(Axes)]
+    places = [axes.get_position(original=True).get_points() for axes in figure.findobj(Axes)]
     assert all((place == place.round(6)).all() for place in places)
 
 
