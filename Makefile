@@ -1,11 +1,12 @@
-# `make demo`, `make test`, `make figures`, `make bench` and `make docs` each set up what they need in
-# .venv, once.
+# `make demo`, `make test`, `make figures`, `make bench`, `make docs` and `make mutants` each set up
+# what they need in .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs_ready
+MUTANTS_READY := .venv/.mutants_ready
 
-.PHONY: demo test bench figures docs clean
+.PHONY: demo test bench figures docs mutants clean
 
 demo: $(READY)
 	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --pairs 25 \
@@ -30,6 +31,9 @@ docs: $(DOCS_READY)
 	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/build/html
 	@echo "docs/build/html/index.html"
 
+mutants: $(MUTANTS_READY)
+	$(BIN)/python -m mutants
+
 # What setup.cfg asks for is installed with its own dependencies; then escnn, whose metadata wants a
 # Fortran compiler for a package that is never used here, and the project itself, without.
 $(READY): setup.cfg setup.py constraints.txt Makefile
@@ -52,6 +56,12 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/python -c "$$REQUIREMENTS" docs > .venv/docs_requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/docs_requirements.txt
 	@touch $(DOCS_READY)
+
+# Likewise what plants faults.
+$(MUTANTS_READY): $(READY)
+	@$(BIN)/python -c "$$REQUIREMENTS" mutants > .venv/mutants_requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/mutants_requirements.txt
+	@touch $(MUTANTS_READY)
 
 # Every requirement of setup.cfg, and of the extras that are named.
 define REQUIREMENTS

@@ -1,0 +1,52 @@
+"""Which tests run which lines of the package: a plugin of pytest.
+
+    REACH=reach.json python -m pytest -p mutants.reach
+
+Coverage.py watches the package, with the name of the running test as its context; what runs while
+modules are imported belongs to no test. Written to the file named by ``REACH``: ``tests``, each
+with its seconds, and ``lines``, by file and line the places of the tests that ran it.
+"""
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import coverage
+import pytest
+
+_watching = coverage.Coverage(data_file=None, config_file=False, source=["equicomir"])
+_seconds: dict[str, float] = {}
+
+
+def pytest_configure() -> None:
+    """Watch from before the package is imported."""
+    _watching.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """One test, with its fixtures."""
+    _watching.switch_context(item.nodeid)
+    begun = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        _seconds[item.nodeid] = time.perf_counter() - begun
+        _watching.switch_context("")
+
+
+def pytest_sessionfinish() -> None:
+    """Write what was seen."""
+    _watching.stop()
+    seen = _watching.get_data()
+    places = {test: place for place, test in enumerate(_seconds)}
+    lines: dict[str, dict[int, list[int]]] = defaultdict(dict)
+    for file in seen.measured_files():
+        name = Path(file).relative_to(Path.cwd()).as_posix()
+        for line, tests in seen.contexts_by_lineno(file).items():
+            lines[name][line] = sorted(places[test] for test in tests if test)
+    tests = [[test, round(seconds, 4)] for test, seconds in _seconds.items()]
+    Path(os.environ["REACH"]).write_text(json.dumps({"tests": tests, "lines": lines}))
