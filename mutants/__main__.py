@@ -6,9 +6,9 @@
 Of the places that Cosmic Ray could change (``mutants/drawn.py``) ``--count`` are drawn, from each
 room in proportion, and at each place one change; ``mutants/faults.py`` adds faults that people
 make. Each is written into a copy of the repository, and of the tests that run the changed line
-(``mutants/reach.py``) the fastest come first: those of ``tests/properties``, then, where no
-property fails, all others. Each of the two gets at most ``--most-seconds`` of the usual time of its
-tests: a survivor may be one that a slower test would kill.
+(``mutants/reach.py``) the fastest come first: properties, then, where none fails, all others. Each
+kind gets at most ``--most-seconds`` of the usual time of its tests: a survivor may be one that a
+slower test would kill.
 
 Results are appended to ``records/mutants/mutants.jsonl``; a change that stands there, of a file
 that is still the same, is not tried again unless it survived and ``--again`` is said. The table
@@ -50,12 +50,8 @@ def main() -> None:
         or (chosen.again and not table.killed(line))
     ]
     if wanted and not chosen.table_only:
-        maps = ROOT / "runs" / "mutants"
-        reaches = {
-            "properties": reached(maps, "properties", "tests/properties"),
-            "others": reached(maps, "others", "--ignore", "tests/properties"),
-        }
-        results = results_of(wanted, reaches, chosen.processes, chosen.most_seconds)
+        reach = reached(ROOT / "runs" / "mutants")
+        results = results_of(wanted, reach, chosen.processes, chosen.most_seconds)
         for number, result in enumerate(results, 1):
             records.append(path, [], **result)
             stand[result["settings"]["sha256"]] = result

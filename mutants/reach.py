@@ -4,7 +4,8 @@
 
 Coverage.py watches the package, with the name of the running test as its context; what runs while
 modules are imported belongs to no test. Written to the file named by ``REACH``: ``tests``, each
-with its seconds, and ``lines``, by file and line the places of the tests that ran it.
+with its seconds and whether it is a property (it stands in ``tests/properties``, or Hypothesis
+draws its cases), and ``lines``, by file and line the places of the tests that ran it.
 """
 
 import json
@@ -18,7 +19,7 @@ import coverage
 import pytest
 
 _watching = coverage.Coverage(data_file=None, config_file=False, source=["equicomir"])
-_seconds: dict[str, float] = {}
+_tests: dict[str, tuple[float, bool]] = {}
 
 
 def pytest_configure() -> None:
@@ -34,7 +35,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        _seconds[item.nodeid] = time.perf_counter() - begun
+        drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        is_property = drawn or item.nodeid.startswith("tests/properties/")
+        _tests[item.nodeid] = (round(time.perf_counter() - begun, 4), is_property)
         _watching.switch_context("")
 
 
@@ -42,11 +45,11 @@ def pytest_sessionfinish() -> None:
     """Write what was seen."""
     _watching.stop()
     seen = _watching.get_data()
-    places = {test: place for place, test in enumerate(_seconds)}
+    places = {test: place for place, test in enumerate(_tests)}
     lines: dict[str, dict[int, list[int]]] = defaultdict(dict)
     for file in seen.measured_files():
         name = Path(file).relative_to(Path.cwd()).as_posix()
         for line, tests in seen.contexts_by_lineno(file).items():
             lines[name][line] = sorted(places[test] for test in tests if test)
-    tests = [[test, round(seconds, 4)] for test, seconds in _seconds.items()]
+    tests = [[test, *facts] for test, facts in _tests.items()]
     Path(os.environ["REACH"]).write_text(json.dumps({"tests": tests, "lines": lines}))

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -33,8 +34,8 @@ def lines_of(source: str, line: int) -> range:
     return found
 
 
-def tests_of(reach: dict[str, Any], change: Change) -> list[str]:
-    """The tests that run the changed line, the fastest first.
+def tests_of(reach: dict[str, Any], change: Change) -> list[int]:
+    """The places of the tests that run the changed line, the fastest first.
 
     A line that no test runs by itself (a constant of a module) belongs to all tests of its file.
     """
@@ -42,19 +43,15 @@ def tests_of(reach: dict[str, Any], change: Change) -> list[str]:
     span = lines_of((ROOT / change.file).read_text(), change.line)
     which = {place for line in span for place in lines.get(str(line), [])}
     which = which or {place for there in lines.values() for place in there}
-    return [reach["tests"][place][0] for place in sorted(which, key=lambda p: reach["tests"][p][1])]
+    return sorted(which, key=lambda place: reach["tests"][place][1])
 
 
-def within(reach: dict[str, Any], tests: list[str], most_seconds: float) -> list[str]:
+def within(tests: list[tuple[str, float]], most_seconds: float) -> list[str]:
     """As many of the tests, in their order, as usually end in the given time; at least one."""
-    seconds, spent = dict(reach["tests"]), 0.0
-    chosen: list[str] = []
-    for test in tests:
-        spent += seconds[test]
-        if chosen and spent > most_seconds:
-            break
-        chosen.append(test)
-    return chosen
+    spent = list(accumulate(seconds for _, seconds in tests))
+    return [name for (name, _), by in zip(tests, spent, strict=True) if by <= most_seconds] or [
+        name for name, _ in tests[:1]
+    ]
 
 
 def failing(tree: Path, tests: list[str], limit_seconds: float) -> str | None:
@@ -88,15 +85,15 @@ def failing(tree: Path, tests: list[str], limit_seconds: float) -> str | None:
     )
 
 
-def tried(
-    change: Change, tree: Path, reaches: dict[str, Any], most_seconds: float
-) -> dict[str, Any]:
+def tried(change: Change, tree: Path, reach: dict[str, Any], most_seconds: float) -> dict[str, Any]:
     """What kills a change: of the property tests, and only where none does, of all others."""
     path = tree / change.file
     original, written = path.read_text(), path.stat().st_mtime_ns
     result: dict[str, Any] = {"settings": change.settings}
-    for kind, reach in reaches.items():
-        tests = within(reach, tests_of(reach, change), most_seconds)
+    reaching = [reach["tests"][place] for place in tests_of(reach, change)]
+    for kind, properties in (("properties", True), ("others", False)):
+        of_kind = [(name, seconds) for name, seconds, drawn in reaching if drawn == properties]
+        tests = within(of_kind, most_seconds)
         result[f"{kind}_tests"] = len(tests)
         path.write_text(change.source)
         try:
@@ -125,22 +122,24 @@ def copied(folder: Path) -> Path:
     return tree
 
 
-def reached(folder: Path, which: str, *arguments: str) -> dict[str, Any]:
+def reached(folder: Path) -> dict[str, Any]:
     """Which tests run which lines; kept in ``folder`` until the package or a test changes."""
     every = sorted([*(ROOT / "equicomir").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()
-    kept = folder / f"{which}_{digest[:12]}.json"
+    kept = folder / f"reach_{digest[:12]}.json"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pytest", "-p", "mutants.reach", *arguments]
-        part = kept.with_suffix(".part")
+        command, part = (
+            [sys.executable, "-m", "pytest", "-p", "mutants.reach"],
+            kept.with_suffix(""),
+        )
         subprocess.run(command, cwd=ROOT, env=os.environ | {"REACH": str(part)}, check=True)
         part.rename(kept)
     return dict(json.loads(kept.read_text()))
 
 
 def results_of(
-    changes: list[Change], reaches: dict[str, Any], processes: int, most_seconds: float
+    changes: list[Change], reach: dict[str, Any], processes: int, most_seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Try every change, some at a time, each in a copy of its own."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(processes) as pool:
@@ -151,7 +150,7 @@ def results_of(
         def one(change: Change) -> dict[str, Any]:
             tree = free.get()
             try:
-                return tried(change, tree, reaches, most_seconds)
+                return tried(change, tree, reach, most_seconds)
             finally:
                 free.put(tree)
 
