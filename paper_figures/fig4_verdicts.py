@@ -39,6 +39,7 @@ _ROW_INCHES = 0.165
 _LEFT, _WIDTH, _BELOW, _ABOVE = 3.0, 1.6, 0.42, 0.3  # inches, of and around the axes
 _COLUMNS = (0.08, 1.08, 1.52)  # inches, right of the axes: interval, width, verdict
 _ROUND = 20  # points, to which the axis ends
+_LINES = 52  # of a page
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,26 @@ def blocks(of_records: Path) -> list[Block]:
     return made
 
 
+def pages(made: Sequence[Block], lines: int = _LINES) -> list[list[Block]]:
+    """The blocks, divided between sets, in pages of at most so many lines; at least a set each.
+
+    Args:
+        made: of all experiments.
+        lines: of a page, of which a set takes one for its heading.
+    """
+    found: list[list[Block]] = [[]]
+    left = lines
+    for block in made:
+        for name in dict.fromkeys(one.data_set.name for one in block.found):
+            part = [one for one in block.found if one.data_set.name == name]
+            if len(part) + 1 > left and found[-1]:
+                found.append([])
+                left = lines
+            found[-1].append(Block(block.experiment, block.stands, part))
+            left -= len(part) + 1
+    return found
+
+
 def verdict(one: Judged) -> str:
     """Of :data:`LOOKS`: a verdict without room to compare is none."""
     return one.judgement.verdict.split(":")[0] if has_room(one) else "inconclusive"
@@ -107,8 +128,14 @@ def reach(made: Sequence[Block]) -> float:
     return min(100.0, _ROUND * math.ceil(1.02 * max(every) / _ROUND))
 
 
-def draw(made: Sequence[Block]) -> Figure:
-    """A line a comparison, under the hypothesis it belongs to."""
+def draw(made: Sequence[Block], end: float | None = None) -> Figure:
+    """A line a comparison, under the hypothesis it belongs to.
+
+    Args:
+        made: of one page.
+        end: of the axis, in points, one for all pages; that of this page if None.
+    """
+    end = end or reach(made)
     lines = sum(len(b.found) + len({one.data_set.name for one in b.found}) for b in made)
     height = _ROW_INCHES * lines
     figure = Figure(figsize=(style.WIDTH_INCHES, _BELOW + height + _ABOVE))
@@ -116,7 +143,7 @@ def draw(made: Sequence[Block]) -> Figure:
     figure.set_layout_engine("none")
     of_figure = np.array([style.WIDTH_INCHES, _BELOW + height + _ABOVE] * 2)
     axes = figure.add_axes(tuple(np.array([_LEFT, _BELOW, _WIDTH, height]) / of_figure))
-    end, at, labels = reach(made), 0, list[tuple[int, str]]()
+    at, labels = 0, list[tuple[int, str]]()
     beside = axes.get_yaxis_transform()
     for block in made:
         for name in dict.fromkeys(one.data_set.name for one in block.found):
@@ -242,7 +269,9 @@ def main() -> None:
     files = sorted({one.path for block in made for one in block.stands})
     with style.house():
         named = sources.named(chosen.records, files)
-        style.save(draw(made), chosen.out / "fig4_verdicts", named)
+        for number, page in enumerate(pages(made), 1):
+            name = "fig4_verdicts" if number == 1 else f"fig4_verdicts_{number}"
+            style.save(draw(page, reach(made)), chosen.out / name, named)
     (chosen.out / "fig4_verdicts.txt").write_text(caption(made))
     print(f"Figure and caption: {chosen.out / 'fig4_verdicts.pdf'}, .png and .txt")
 

@@ -2,9 +2,12 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_up_records import drawn_twice, runs_of_experiment, script, write_lines
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io
@@ -43,6 +46,11 @@ def written(folder, number=0):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return written(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    return fig4.blocks(folder)
 
 
 def drawn(script_, found):
@@ -105,6 +113,27 @@ def test_lines_marks_and_words_of_the_verdicts(folder):
         *("h5, motor_neurons", "h6, motor_neurons", "h6, tissue_core")
     ]
     assert len(marks) == len(set(marks))  # told apart without colour
+
+
+@given(st.integers(1, 60))
+def test_pages_hold_every_set_once_and_whole(made, lines):
+    pages = fig4.pages(made, lines)
+    parts = [block for page in pages for block in page]
+    assert [one for block in parts for one in block.found] == [
+        one for block in made for one in block.found
+    ]
+    sets = [{one.data_set.name for one in block.found} for block in parts]
+    assert all(len(of) == 1 for of in sets)
+    assert len(parts) == 3
+    for page in pages:
+        assert len(page) == 1 or sum(len(block.found) + 1 for block in page) <= lines
+
+
+def test_what_does_not_fit_a_page_goes_on_in_another_file(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(fig4, "pages", partial(fig4.pages, lines=7))
+    runner(fig4)(monkeypatch, folder, tmp_path)
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == ["fig4_verdicts.png", "fig4_verdicts_2.png", "fig4_verdicts_3.png"]
 
 
 @pytest.mark.parametrize(
