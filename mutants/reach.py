@@ -10,10 +10,12 @@ draws its cases), and ``lines``, by file and line the places of the tests that r
 
 import json
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import coverage
 import pytest
@@ -29,7 +31,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """One test, with its fixtures."""
+    """One test, with its fixtures; what an earlier test left in a cache is made again."""
+    for cached in _caches():
+        cached.cache_clear()
     _watching.switch_context(item.nodeid)
     begun = time.perf_counter()
     try:
@@ -39,6 +43,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         is_property = drawn or item.nodeid.startswith("tests/properties/")
         _tests[item.nodeid] = (round(time.perf_counter() - begun, 4), is_property)
         _watching.switch_context("")
+
+
+def _caches() -> list[Any]:
+    """Functions of the package that remember what they were asked."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith("equicomir")]
+    values = [value for module in loaded for value in vars(module).values()]
+    return [value for value in values if hasattr(value, "cache_clear")]
 
 
 def pytest_sessionfinish() -> None:
