@@ -1,13 +1,16 @@
 """Encoders of all modalities as one model: what is trained, saved, loaded and asked for images.
 
 A saved model is a folder of two files: ``weights.safetensors`` (parameters and statistics) and
-``settings.json`` (everything needed to build the same encoders again). Neither can run code.
+``settings.json`` (everything needed to build the same encoders again). Neither can run code, or ask
+for more memory than an encoder is allowed; the second is sealed (:mod:`equicomir.sealed`) and tells
+the SHA-256 of the first.
 """
 
+import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from equicomir.encoders.encoder import Encoder
+from equicomir.encoders.encoder import MOST_VALUES, Encoder, kernel_values
+from equicomir.encoders.groups import parse_group
 from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
@@ -27,7 +31,14 @@ from equicomir.filters import HighPass, high_pass_of
 from equicomir.images.intensities import Scaling
 from equicomir.images.layer_names import layer_of
 from equicomir.images.layers import frequencies_of, with_layers
+from equicomir.sealed import as_json, read_sealed, write_together
 from equicomir.shapes import Images, Stack, check_tensor
+
+_OF_WEIGHTS = "weights_sha256"  # the entry of the settings that tells of the other file
+
+_OF_TORCH = (RuntimeError, ArithmeticError)  # what it raises of impossible numbers
+_MOST_LAYERS, _MOST_MODALITIES = 64, 64
+_MOST_REACH = 4096  # pixels that the border of a filter may reach
 
 _FAMILIES: dict[str, Callable[..., Encoder]] = {
     make.__name__: make for make in (steerable, roto_translation, plain, tiramisu)
@@ -64,6 +75,43 @@ class EncoderSettings:
     residual: bool = False
     representation_channels: int = 1
     layers: tuple[str, ...] = ()
+
+    def check_size(self, channels: Sequence[int]) -> None:
+        """Refuse encoders that together are too large, before anything is built.
+
+        Args:
+            channels: of the images of each modality.
+
+        Raises:
+            TypeError, ValueError: they are, or the settings are no numbers.
+        """
+        sizes = (*self.widths, self.kernel_size, self.representation_channels)
+        if any(isinstance(n, bool) or not isinstance(n, Integral) for n in sizes):
+            raise TypeError(
+                "widths, kernel_size, representation_channels: expected whole numbers, got "
+                f"{str(sizes)[:80]}."
+            )
+        if len(self.layers) > _MOST_LAYERS or len(channels) > _MOST_MODALITIES:
+            raise ValueError(
+                f"layers, modalities: expected at most {_MOST_LAYERS} and {_MOST_MODALITIES}, got "
+                f"{len(self.layers)} and {len(channels)}."
+            )
+        field_size, layers = parse_group(self.group).field_size, [layer_of(n) for n in self.layers]
+        values = sum(
+            kernel_values(
+                sum(1 if frequency == 0 else 2 for frequency in frequencies_of(count, layers)),
+                self.representation_channels,
+                self.widths,
+                self.kernel_size,
+                field_size,
+            )
+            for count in channels
+        )
+        if values > MOST_VALUES:
+            raise ValueError(
+                "widths, kernel_size, group: expected kernels of all modalities of at most "
+                f"{MOST_VALUES} numbers, got {min(values, 10**99):.0e}; choose fewer fields."
+            )
 
     def make(self, in_channels: int, *, generator: torch.Generator) -> Encoder:
         """An encoder by these settings.
@@ -133,10 +181,16 @@ class Representations(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.settings = settings or EncoderSettings()
+        self.settings.check_size([len(scaling.low) for scaling in scalings.values()])
         self.high_pass = high_pass
         self._filter = None if high_pass is None else high_pass_of(*high_pass)
+        if self._filter is not None and self._filter.reach > _MOST_REACH:
+            raise ValueError(
+                f"high_pass: expected a filter whose border reaches at most {_MOST_REACH} pixels, "
+                f"got {self._filter.reach} of the cut-off {high_pass}."
+            )
         self.scalings = dict(scalings)
-        self.settings = settings or EncoderSettings()
         self.encoders = nn.ModuleList(
             self.settings.make(len(scaling.low), generator=generator)
             for scaling in self.scalings.values()
@@ -260,14 +314,17 @@ def save(model: Representations, folder: Path, **notes: Any) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    weights = safetensors.torch.save(state)
     settings = {
         "encoders": asdict(model.settings),
         "scalings": {name: asdict(scaling) for name, scaling in model.scalings.items()},
         "high_pass": model.high_pass,
         **notes,
+        _OF_WEIGHTS: hashlib.sha256(weights).hexdigest(),
     }
-    (folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_together(
+        {folder / "weights.safetensors": weights, folder / "settings.json": as_json(settings)}
+    )
 
 
 def load(folder: Path) -> Representations:
@@ -289,7 +346,7 @@ def load(folder: Path) -> Representations:
     """
     settings_path, weights_path = folder / "settings.json", folder / "weights.safetensors"
     try:
-        settings = json.loads(settings_path.read_text())
+        settings = read_sealed(settings_path)
         encoders = dict(settings["encoders"])
         scalings = {
             name: Scaling(
@@ -311,11 +368,41 @@ def load(folder: Path) -> Representations:
             high_pass=None if high_pass is None else (high_pass[0], high_pass[1]),
             generator=torch.Generator(),
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{settings_path}: expected a model's settings, got: {error}.") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, *_OF_TORCH) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{settings_path}: expected a model's settings, got: {reason}.") from error
     try:
-        model.load_state_dict(safetensors.torch.load_file(weights_path))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+        model.load_state_dict(_weights(weights_path, model.state_dict(), settings.get(_OF_WEIGHTS)))
+    except (OSError, ValueError, LookupError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"{weights_path}: expected these weights, got: {reason}.") from error
     return model.eval()
+
+
+def _weights(path: Path, like: Mapping[str, Tensor], told: object) -> dict[str, Tensor]:
+    """The tensors of a file of weights.
+
+    Args:
+        path: of the file.
+        like: tensors of the same names and types.
+        told: the SHA-256 of the file, None where nobody told.
+
+    Raises:
+        OSError, ValueError, LookupError, safetensors.SafetensorError: there is no such file, or
+            it is damaged or another one.
+    """
+    # Before anything is read: a file of weights is not larger than they and a header.
+    most = sum(value.numel() * value.element_size() for value in like.values()) + 2**24
+    if path.stat().st_size > most:
+        raise ValueError(f"more than {most} bytes")
+    content = path.read_bytes()
+    if told is not None and told != hashlib.sha256(content).hexdigest():
+        raise ValueError(
+            "others than settings.json tells the sha256 of; restore both files, or save the model "
+            "again"
+        )
+    tensors = safetensors.torch.load(content)
+    for name, value in tensors.items():
+        if name in like and value.dtype != like[name].dtype:
+            raise ValueError(f"{name} of {value.dtype}, not {like[name].dtype}")
+    return tensors

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     **dict.fromkeys(("shapes", "geometry", "responses", "filters", "differentials"), 0),
-    **dict.fromkeys(("transforms", "provenance"), 0),
+    **dict.fromkeys(("transforms", "provenance", "sealed"), 0),
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
     **dict.fromkeys(("representations", "windows", "tiles"), 2),
     **dict.fromkeys(("training", "registration"), 3),

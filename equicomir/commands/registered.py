@@ -1,6 +1,5 @@
 """What a registration leaves on disk: for a person, for another program, and for tomorrow."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from equicomir.geometry import rigid, transform_points, warp_image
 from equicomir.images.files import ImageFile
 from equicomir.provenance import versions
 from equicomir.registration.alignment import Alignment
+from equicomir.sealed import read_sealed
 from equicomir.shapes import Array, ArrayMask, Images, Points
 from equicomir.transforms.deformations import (
     displace_points,
@@ -108,8 +108,7 @@ def write_found(
         "versions": versions(),
     }
     write_transform(folder / RESULT, saved, notes=notes)
-    facts: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return facts
+    return read_sealed(folder / RESULT)
 
 
 def _pixel_sizes(found: Found) -> dict[str, tuple[float, float]]:
