@@ -1,5 +1,6 @@
 """What a registration leaves on disk: for a person, for another program, and for tomorrow."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from equicomir.geometry import rigid, transform_points, warp_image
 from equicomir.images.files import ImageFile
 from equicomir.provenance import versions
 from equicomir.registration.alignment import Alignment
-from equicomir.sealed import read_sealed
 from equicomir.shapes import Array, ArrayMask, Images, Points
 from equicomir.transforms.deformations import (
     displace_points,
@@ -108,7 +108,8 @@ def write_found(
         "versions": versions(),
     }
     write_transform(folder / RESULT, saved, notes=notes)
-    return read_sealed(folder / RESULT)
+    facts: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return facts
 
 
 def _pixel_sizes(found: Found) -> dict[str, tuple[float, float]]:

@@ -299,7 +299,8 @@ class Run:
         tensors, facts, said = read
         if said and self.fabric.is_global_zero:
             print(said, file=sys.stderr)
-        differs = difference(facts.get("identity") or {}, self.identity)
+        noted = facts.get("identity")
+        differs = difference(noted if isinstance(noted, dict) else {}, self.identity)
         if differs:
             raise ValueError(
                 f"{self.folder}: expected an empty folder or a run with the same settings and "
