@@ -31,6 +31,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+NAMES = (
+    *("transform", "tfm", "displacement", "records", "pairs", "points", "geojson", "table"),
+    *("calibration", "settings", "model", "weights", "checkpoint"),
+    *("tiff", "png", "jpeg", "npy", "nifti", "nifti_packed"),
+)
 LONGEST = 10  # seconds that one input may take
 GREATEST = 16384  # bytes of an input
 FOLDER = Path(tempfile.gettempdir()) / f"equicomir-fuzz-{os.getpid()}"  # of the inputs
@@ -41,7 +46,9 @@ Reader = tuple[str, Callable[[Path], object], Callable[[Path], object]]
 
 def readers() -> dict[str, Reader]:
     """Every reader of users' files, by name."""
-    return {**_of_text(), **_of_models(), **_of_images()}
+    found = {**_of_text(), **_of_models(), **_of_images()}
+    assert tuple(found) == NAMES
+    return found
 
 
 def _of_text() -> dict[str, Reader]:
@@ -221,11 +228,11 @@ def main() -> None:
     if chosen.inside:
         inside(chosen.reader[0], chosen.seconds, chosen.memory)
         return
-    known = readers()
-    names = chosen.reader or list(known)
-    if unknown := sorted(set(names) - set(known)):
-        parser.error(f"--reader: expected some of {', '.join(known)}, got {unknown[0]}.")
+    names = chosen.reader or NAMES
+    if unknown := sorted(set(names) - set(NAMES)):
+        parser.error(f"--reader: expected some of {', '.join(NAMES)}, got {unknown[0]}.")
     if chosen.input is not None:
+        known = readers()
         for name in names:
             print(f"{name}: {given(known[name], chosen.input.read_bytes()) or 'nothing found'}")
         shutil.rmtree(FOLDER, ignore_errors=True)

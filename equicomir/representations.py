@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from equicomir.encoders.encoder import MOST_VALUES, Encoder, kernel_values
+from equicomir.encoders.encoder import MOST_LEVELS, MOST_VALUES, Encoder, kernel_values
 from equicomir.encoders.groups import parse_group
 from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import roto_translation
@@ -91,11 +91,13 @@ class EncoderSettings:
                 "widths, kernel_size, representation_channels: expected whole numbers, got "
                 f"{str(sizes)[:80]}."
             )
-        if len(self.layers) > _MOST_LAYERS or len(channels) > _MOST_MODALITIES:
-            raise ValueError(
-                f"layers, modalities: expected at most {_MOST_LAYERS} and {_MOST_MODALITIES}, got "
-                f"{len(self.layers)} and {len(channels)}."
-            )
+        for name, count, most in (
+            ("widths", len(self.widths), MOST_LEVELS),
+            ("layers", len(self.layers), _MOST_LAYERS),
+            ("modalities", len(channels), _MOST_MODALITIES),
+        ):
+            if count > most:
+                raise ValueError(f"{name}: expected at most {most}, got {count}.")
         field_size, layers = parse_group(self.group).field_size, [layer_of(n) for n in self.layers]
         values = sum(
             kernel_values(

@@ -331,7 +331,7 @@ class Run:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.averaged, self.best = named.get("averaged", {}), named.get("best", {})
-        self.losses = tensors["losses"].tolist()
+        self.losses = [float(loss) for loss in tensors["losses"].tolist()]
         self.total, self.before = facts["total"], facts["seconds"]
         self.progress = facts.get("progress", "")
         self.validations = [(int(step), float(score)) for step, score in facts["validations"]]

@@ -134,8 +134,8 @@ def read_tfm(
                     "out if you changed it yourself"
                 )
         # ITK applies the last part of a composite first.
-        physical = compose(np.eye(3), *reversed(_parts(lines[1:])))
         with np.errstate(all="ignore"):  # numbers at the end of what floats hold: refused
+            physical = compose(np.eye(3), *reversed(_parts(lines[1:])))
             return check_matrix("it", in_pixels(invert(physical), *sizes) + 0.0)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")

@@ -83,7 +83,8 @@ def affine(
         raise ValueError(f"linear: expected a 2 x 2 matrix, got shape {part.shape}.")
     matrix = np.eye(3)
     matrix[:2, :2] = part
-    matrix[:2, 2] = np.asarray(centre) - part @ np.asarray(centre) + np.asarray(translation)
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        matrix[:2, 2] = np.asarray(centre) - part @ np.asarray(centre) + np.asarray(translation)
     return check_matrix("linear, translation, centre", matrix)
 
 
