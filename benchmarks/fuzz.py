@@ -27,6 +27,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -169,7 +170,7 @@ def _of_images() -> dict[str, Reader]:
         image.read_masked(rows=(0, min(height, 64)), columns=(0, min(width, 64)))
 
     def tiff(path: Path) -> None:
-        options = {"tile": (16, 16), "compression": "zlib", "metadata": {"PhysicalSizeX": 0.5}}
+        options: dict[str, Any] = {"tile": (16, 16), "compression": "zlib"}
         tifffile.imwrite(path, pixels[..., 0], ome=True, **options)
 
     def picture(path: Path) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from equicomir.encoders.encoder import MOST_LEVELS, MOST_VALUES, Encoder, kernel_values
-from equicomir.encoders.groups import parse_group
+from equicomir.allowance import check_reach, check_size, read_weights
+from equicomir.encoders.encoder import Encoder
 from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
@@ -37,8 +36,6 @@ from equicomir.shapes import Images, Stack, check_tensor
 _OF_WEIGHTS = "weights_sha256"  # the entry of the settings that tells of the other file
 
 _OF_TORCH = (RuntimeError, ArithmeticError)  # what it raises of impossible numbers
-_MOST_LAYERS, _MOST_MODALITIES = 64, 64
-_MOST_REACH = 4096  # pixels that the border of a filter may reach
 
 _FAMILIES: dict[str, Callable[..., Encoder]] = {
     make.__name__: make for make in (steerable, roto_translation, plain, tiramisu)
@@ -75,45 +72,6 @@ class EncoderSettings:
     residual: bool = False
     representation_channels: int = 1
     layers: tuple[str, ...] = ()
-
-    def check_size(self, channels: Sequence[int]) -> None:
-        """Refuse encoders that together are too large, before anything is built.
-
-        Args:
-            channels: of the images of each modality.
-
-        Raises:
-            TypeError, ValueError: they are, or the settings are no numbers.
-        """
-        sizes = (*self.widths, self.kernel_size, self.representation_channels)
-        if any(isinstance(n, bool) or not isinstance(n, Integral) for n in sizes):
-            raise TypeError(
-                "widths, kernel_size, representation_channels: expected whole numbers, got "
-                f"{str(sizes)[:80]}."
-            )
-        for name, count, most in (
-            ("widths", len(self.widths), MOST_LEVELS),
-            ("layers", len(self.layers), _MOST_LAYERS),
-            ("modalities", len(channels), _MOST_MODALITIES),
-        ):
-            if count > most:
-                raise ValueError(f"{name}: expected at most {most}, got {count}.")
-        field_size, layers = parse_group(self.group).field_size, [layer_of(n) for n in self.layers]
-        values = sum(
-            kernel_values(
-                sum(1 if frequency == 0 else 2 for frequency in frequencies_of(count, layers)),
-                self.representation_channels,
-                self.widths,
-                self.kernel_size,
-                field_size,
-            )
-            for count in channels
-        )
-        if values > MOST_VALUES:
-            raise ValueError(
-                "widths, kernel_size, group: expected kernels of all modalities of at most "
-                f"{MOST_VALUES} numbers, got {min(values, 10**99):.0e}; choose fewer fields."
-            )
 
     def make(self, in_channels: int, *, generator: torch.Generator) -> Encoder:
         """An encoder by these settings.
@@ -184,14 +142,11 @@ class Representations(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings or EncoderSettings()
-        self.settings.check_size([len(scaling.low) for scaling in scalings.values()])
+        check_size(self.settings, [len(scaling.low) for scaling in scalings.values()])
         self.high_pass = high_pass
         self._filter = None if high_pass is None else high_pass_of(*high_pass)
-        if self._filter is not None and self._filter.reach > _MOST_REACH:
-            raise ValueError(
-                f"high_pass: expected a filter whose border reaches at most {_MOST_REACH} pixels, "
-                f"got {self._filter.reach} of the cut-off {high_pass}."
-            )
+        if self._filter is not None:
+            check_reach("high_pass", self._filter.reach)
         self.scalings = dict(scalings)
         self.encoders = nn.ModuleList(
             self.settings.make(len(scaling.low), generator=generator)
@@ -374,37 +329,9 @@ def load(folder: Path) -> Representations:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{settings_path}: expected a model's settings, got: {reason}.") from error
     try:
-        model.load_state_dict(_weights(weights_path, model.state_dict(), settings.get(_OF_WEIGHTS)))
+        told = settings.get(_OF_WEIGHTS)
+        model.load_state_dict(read_weights(weights_path, model.state_dict(), told))
     except (OSError, ValueError, LookupError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"{weights_path}: expected these weights, got: {reason}.") from error
     return model.eval()
-
-
-def _weights(path: Path, like: Mapping[str, Tensor], told: object) -> dict[str, Tensor]:
-    """The tensors of a file of weights.
-
-    Args:
-        path: of the file.
-        like: tensors of the same names and types.
-        told: the SHA-256 of the file, None where nobody told.
-
-    Raises:
-        OSError, ValueError, LookupError, safetensors.SafetensorError: there is no such file, or
-            it is damaged or another one.
-    """
-    # Before anything is read: a file of weights is not larger than they and a header.
-    most = sum(value.numel() * value.element_size() for value in like.values()) + 2**24
-    if path.stat().st_size > most:
-        raise ValueError(f"more than {most} bytes")
-    content = path.read_bytes()
-    if told is not None and told != hashlib.sha256(content).hexdigest():
-        raise ValueError(
-            "others than settings.json tells the sha256 of; restore both files, or save the model "
-            "again"
-        )
-    tensors = safetensors.torch.load(content)
-    for name, value in tensors.items():
-        if name in like and value.dtype != like[name].dtype:
-            raise ValueError(f"{name} of {value.dtype}, not {like[name].dtype}")
-    return tensors

@@ -15,6 +15,7 @@ import pytest
 import torch
 from test_training_survival import QUICK, TINY, noise
 
+from equicomir.allowance import check_size
 from equicomir.commands.points import read_points
 from equicomir.evaluation import records
 from equicomir.evaluation.displacements import read_pairs
@@ -170,7 +171,7 @@ def test_settings_that_mean_nothing_are_refused(folder, part, values):
 
 def test_small_settings_of_all_families_are_still_allowed():
     for kind in ({"group": "C16", "widths": (4, 8, 16)}, {"family": "plain", "widths": (16, 32)}):
-        EncoderSettings(**kind).check_size([3, 1, 1])
+        check_size(EncoderSettings(**kind), [3, 1, 1])
 
 
 DEEP = [b"[" * 200_000, b'{"a":' * 200_000, b'{"a": 1, "a": 2}', b"\xff\xfe", b"", b"3"]

@@ -91,7 +91,7 @@ def append(
         facts: method, seeds, data (a fingerprint), what the gate said, seconds, ...
 
     Raises:
-        TypeError, ValueError: a fact is no JSON value.
+        TypeError, ValueError: a fact is no JSON value; or the last line of the file is damaged.
         OSError: the file cannot be written; it is as it was before.
     """
     pairs = [

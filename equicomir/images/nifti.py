@@ -5,12 +5,12 @@ than three axes, NIfTI-2, pairs of files) is refused by name rather than read wr
 """
 
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def _first(path: Path, count: int, *, and_check: bool = False) -> bytes:
         with path.open("rb") as stored:
             packed = stored.read(2) == b"\x1f\x8b"
             stored.seek(0)
-            file: IO[bytes] = gzip.GzipFile(fileobj=stored) if packed else stored
+            file: io.BufferedIOBase = gzip.GzipFile(fileobj=stored) if packed else stored
             content = file.read(count)
             while and_check and file.read(_PART):
                 pass

@@ -99,7 +99,8 @@ class Watch:
         self.pairs, self.begun, self.first = pairs, time.perf_counter(), done
         self.line: dict[str, Any] = {}
         self.rank = math.nan
-        self.file, self.written = None, hashlib.sha256()
+        self.written = hashlib.sha256()
+        self.file = None
         self.board = _tensorboard(folder) if tensorboard else None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
