@@ -6,20 +6,22 @@ gives every reader of users' files whole files, and what Atheris (coverage-guide
 makes of them. A finding is an exception other than ``ValueError`` and ``OSError``, a warning, a
 message of several lines or without the file's name, an input that takes longer than ten seconds,
 and one that needs more memory than ``--memory``, in MiB, above what the library itself takes. Each
-reader has a process of its own. Prints executions and findings a reader; the inputs behind
-findings are kept in ``--keep``, and `--input FILE --reader NAME` tries one again.
+reader has a process of its own. Prints executions and findings a reader, and ends with status 1
+where there are any; the inputs behind them are kept in ``--keep``, and `--input FILE --reader NAME`
+tries one again.
 
 Atheris is in the extra ``fuzz``; without it nothing is done but one sentence said.
 """
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
+import multiprocessing
 import os
 import re
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,7 +41,20 @@ NAMES = (
 )
 LONGEST = 10  # seconds that one input may take
 GREATEST = 16384  # bytes of an input
-FOLDER = Path(tempfile.gettempdir()) / f"equicomir-fuzz-{os.getpid()}"  # of the inputs
+#: What mutation would take long to come upon.
+WORDS = (
+    "1e999",
+    "-1e308",
+    "NaN",
+    "Infinity",
+    "9" * 64,
+    "null",
+    "true",
+    "[" * 64,
+    '{"":' * 16,
+    '""',
+)
+FORK = multiprocessing.get_context("fork")  # processes that need not import everything anew
 
 #: The name that a file of its kind has, what reads it, and what writes one.
 Reader = tuple[str, Callable[[Path], object], Callable[[Path], object]]
@@ -222,81 +237,82 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=4096, help="MiB above the library's own")
     parser.add_argument("--keep", type=Path, help="folder for the inputs behind findings")
     parser.add_argument("--input", type=Path, help="give a reader this file alone")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.input is None and importlib.util.find_spec("atheris") is None:
-        parser.exit(2, "fuzz.py: expected Atheris, found none; pip install 'equicomir[fuzz]'.\n")
-    if chosen.inside:
-        inside(chosen.reader[0], chosen.seconds, chosen.memory)
-        return
     names = chosen.reader or NAMES
     if unknown := sorted(set(names) - set(NAMES)):
         parser.error(f"--reader: expected some of {', '.join(NAMES)}, got {unknown[0]}.")
     if chosen.input is not None:
-        known = readers()
-        for name in names:
-            print(f"{name}: {given(known[name], chosen.input.read_bytes()) or 'nothing found'}")
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        known, content = readers(), chosen.input.read_bytes()
+        with tempfile.TemporaryDirectory() as place:
+            for name in names:
+                found = given(known[name], content, Path(place))
+                print(f"{name}: {found or 'nothing found'}")
         return
-    table = Table("reader", "executions", "a second", "findings", title="Readers under fuzzing")
-    for name in names:
-        count, said = fuzzed(name, chosen.seconds, chosen.memory, chosen.keep)
-        speed = f"{count / chosen.seconds:.0f}"
-        table.add_row(name, str(count), speed, said or "none")
-    Console().print(table)
-
-
-def fuzzed(name: str, seconds: float, memory: int, keep: Path | None) -> tuple[int, str]:
-    """One reader in a process of its own: how many inputs, and what was found, if anything."""
-    with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, str(Path(__file__).resolve()), "--inside", "--reader", name]
-        command += ["--seconds", str(seconds), "--memory", str(memory)]
-        ran = subprocess.run(
-            command,
-            cwd=place,
-            env={**os.environ, "TMPDIR": place},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        counts = re.findall(r"^#(\d+)\s", ran.stderr, re.MULTILINE)
-        done = re.search(r"Done (\d+) runs", ran.stderr)
-        count = int(done[1]) if done else int(counts[-1]) if counts else 0
-        said = re.search(r"^FINDING: (.*)$", ran.stderr, re.MULTILINE)
-        found = said[1] if said else ""
-        if not found and ran.returncode:
-            last = [line for line in ran.stderr.splitlines() if "ERROR" in line or "Error" in line]
-            found = last[0][:120] if last else f"exit status {ran.returncode}"
-        if found and keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            for path in Path(place).glob("*-*"):  # crash-, oom-, timeout-
-                (keep / f"{name}.{path.name}").write_bytes(path.read_bytes())
-    return count, found
-
-
-def inside(name: str, seconds: float, memory: int) -> None:
-    """What Atheris is given, in a process that it ends."""
+    if importlib.util.find_spec("atheris") is None:
+        parser.exit(2, "fuzz.py: expected Atheris, found none; pip install 'equicomir[fuzz]'.\n")
     import atheris
 
-    with atheris.instrument_imports(include=["equicomir"]):
-        reader = readers()[name]
-    corpus = Path("whole")
-    corpus.mkdir()
-    (corpus / name).write_bytes(whole_file(reader))
-    if found := given(reader, whole_file(reader)):
-        raise SystemExit(f"FINDING: a whole file: {found}")
-    options = [sys.argv[0], str(corpus), f"-max_total_time={max(1, round(seconds))}", "-seed=1"]
-    options += [f"-timeout={6 * LONGEST}", f"-max_len={GREATEST}", "-rss_limit_mb=0"]
+    quiet = contextlib.redirect_stderr(io.StringIO())  # it names every module
+    with quiet, atheris.instrument_imports(include=["equicomir"]):
+        known = readers()
+    table, wrong = Table("reader", "executions", "a second", "findings"), 0
+    for name in names:
+        count, said = fuzzed(name, known[name], chosen.seconds, chosen.memory, chosen.keep)
+        table.add_row(name, str(count), f"{count / chosen.seconds:.0f}", said or "none")
+        wrong += bool(said)
+    Console().print(table)
+    sys.exit(bool(wrong))
+
+
+def fuzzed(
+    name: str, reader: Reader, seconds: float, memory: int, keep: Path | None
+) -> tuple[int, str]:
+    """One reader in a process of its own: how many inputs, and what was found, if anything."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        process = FORK.Process(target=inside, args=(reader, place, seconds, memory))
+        process.start()
+        process.join()
+        said = (place / "said").read_text(errors="replace")
+        counts = re.findall(r"^#(\d+)\s", said, re.MULTILINE)
+        done = re.search(r"Done (\d+) runs", said)
+        finding = re.search(r"^FINDING: (.*)$", said, re.MULTILINE)
+        found = finding[1] if finding else ""
+        if not found and process.exitcode:
+            told = [line for line in said.splitlines() if "ERROR" in line or "Error" in line]
+            found = told[0][:120] if told else f"exit status {process.exitcode}"
+        if found and keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            for path in place.glob("*-*"):  # crash-, oom-, timeout-
+                (keep / f"{name}.{path.name}").write_bytes(path.read_bytes())
+    return int(done[1] if done else counts[-1] if counts else 0), found
+
+
+def inside(reader: Reader, place: Path, seconds: float, memory: int) -> None:
+    """What Atheris is given, in a process that it ends; what it says is left in a file."""
+    import atheris
+
+    os.chdir(place)
+    said = os.open("said", os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    Path("whole").mkdir()
+    whole = whole_file(reader)
+    (place / "whole" / "file").write_bytes(whole)
+    words = ("".join(f"\\x{ord(letter):02x}" for letter in word) for word in WORDS)
+    Path("words").write_text("".join(f'"{word}"\n' for word in words))
+    options = [sys.argv[0], "whole", "-dict=words", f"-max_total_time={max(1, round(seconds))}"]
+    options += [f"-timeout={6 * LONGEST}", f"-max_len={GREATEST}", "-rss_limit_mb=0", "-seed=1"]
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = used + memory * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     def one(content: bytes) -> None:
-        if found := given(reader, content):
+        if found := given(reader, content, place / "given"):
             print(f"\nFINDING: {found}", file=sys.stderr, flush=True)
             raise RuntimeError(found)
 
+    one(whole)
     atheris.Setup(options, one)
     atheris.Fuzz()
 
@@ -311,10 +327,10 @@ def whole_file(reader: Reader) -> bytes:
         return path.read_bytes()
 
 
-def given(reader: Reader, content: bytes) -> str:
+def given(reader: Reader, content: bytes, folder: Path) -> str:
     """What is wrong with what a reader does of a file; empty if nothing is."""
     name, read, _ = reader
-    begun, path = time.perf_counter(), FOLDER / name
+    begun, path = time.perf_counter(), folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     try:
