@@ -128,7 +128,7 @@ def kernel_values(
 
     Example:
         >>> kernel_values(1, 1, (1, 1), 3, field_size=4)
-        632
+        488
     """
     channels, taps = [width * field_size for width in widths], kernel_size**2
     steps = list(pairwise(channels))
