@@ -28,6 +28,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,17 +138,27 @@ def _of_models() -> dict[str, Reader]:
     scalings = {"T1": Scaling((0.0,), (1.0,)), "T2": Scaling((0.0,), (2.0,), "log")}
     settings = r.EncoderSettings(group="C2", widths=(1, 1), kernel_size=1, layers=("laplacian",))
 
-    def saved(path: Path) -> None:
+    def saved(path: Path, of: r.EncoderSettings = settings) -> None:
         rng = torch.Generator().manual_seed(0)
-        model = r.Representations(scalings, settings, high_pass=("gaussian", 0.1), generator=rng)
+        model = r.Representations(scalings, of, high_pass=("gaussian", 0.1), generator=rng)
         r.save(model, path.parent)
         told = path.parent / "settings.json"
         told.write_bytes(without_seal(told.read_bytes()))
 
     def loaded(path: Path) -> None:
-        if not (path.parent / "settings.json").exists() or len(list(path.parent.iterdir())) < 2:
+        if not (path.parent / "weights.safetensors").exists():
             content = path.read_bytes()
             saved(path)
+            path.write_bytes(content)
+        r.load(path.parent)
+
+    def small(path: Path) -> None:
+        saved(path, replace(settings, family="plain", layers=()))  # which is built sooner
+
+    def loaded_small(path: Path) -> None:
+        if not (path.parent / "settings.json").exists():
+            content = path.read_bytes()
+            small(path)
             path.write_bytes(content)
         r.load(path.parent)
 
@@ -161,7 +172,7 @@ def _of_models() -> dict[str, Reader]:
     return {
         "settings": ("run.json", read_settings, of_a_run),
         "model": ("model/settings.json", loaded, saved),
-        "weights": ("weights/weights.safetensors", loaded, saved),
+        "weights": ("weights/weights.safetensors", loaded_small, small),
         "checkpoint": (f"run/{LAST}", lambda path: read_checkpoint(path.parent), checkpoint),
     }
 
@@ -201,6 +212,10 @@ def _of_images() -> dict[str, Reader]:
         header[344:347] = b"n+1"
         path.write_bytes(header + bytes(range(6)))
 
+    def packed_nifti(path: Path) -> None:
+        nifti(path)
+        path.write_bytes(gzip.compress(path.read_bytes()))
+
     return {
         "tiff": ("a.tif", window, tiff),
         "png": ("a.png", window, picture),
@@ -210,7 +225,7 @@ def _of_images() -> dict[str, Reader]:
         "nifti_packed": (
             "a.nii.gz",
             read_nifti,
-            lambda path: (nifti(path), path.write_bytes(gzip.compress(path.read_bytes()))),
+            packed_nifti,
         ),
     }
 
