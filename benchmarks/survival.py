@@ -154,7 +154,7 @@ def of_training(out: Path, kills: int, quick: bool, draw: np.random.Generator) -
     seconds = time.perf_counter() - begun
 
     def whole(folder: Path) -> list[str]:
-        return wrong_with_training(folder, undisturbed, settings)
+        return wrong_with_training(folder, undisturbed)
 
     done = killed(work, whole, out, kills, seconds, draw)
     ended = [out / f"run_{number}" for number in range(done.runs)]
@@ -169,7 +169,7 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([value.detach().double().flatten() for value in state])
 
 
-def wrong_with_training(folder: Path, undisturbed: Path, settings: TrainingSettings) -> list[str]:
+def wrong_with_training(folder: Path, undisturbed: Path) -> list[str]:
     """What is wrong with a folder of a training, killed or ended."""
     try:
         read = read_checkpoint(folder)

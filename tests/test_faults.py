@@ -396,6 +396,15 @@ def test_damaged_progress_is_told_and_set_aside(data):
             assert path.read_bytes() == content
 
 
+def test_progress_that_finds_no_room_is_told_once_and_training_goes_on(tmp_path, capsys):
+    with disk_with_room_for(300):
+        assert watched(tmp_path, 30) == ""
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{tmp_path / 'progress.csv'}: expected room for the progress, got: ")
+    watched(tmp_path, 40, done=30)
+    assert len((tmp_path / "progress.csv").read_text().splitlines()) > 10
+
+
 def test_progress_that_is_whole_goes_on_where_it_was_and_what_came_later_goes(tmp_path, capsys):
     told = watched(tmp_path, 5)
     kept = (tmp_path / "progress.csv").read_bytes()

@@ -7,7 +7,8 @@ import pickle
 import struct
 import subprocess
 import sys
-from importlib.util import find_spec
+from functools import partial
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -328,3 +329,43 @@ def test_fuzzing_gives_a_reader_files_or_says_what_is_missing(tmp_path):
     else:
         assert "points" in done.stdout
         assert "none" in done.stdout
+
+
+def module(name):
+    spec = spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "said",
+    [KeyError("a"), TypeError("b"), MemoryError(), RecursionError(), RuntimeWarning("overflow"),
+     ValueError("a file: expected something, got nothing."), UserWarning("half written")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_planted_fault_fuzzing_finds_what_is_no_sentence(tmp_path, said):
+    def reader(path):
+        raise said
+
+    assert module("fuzz").given(("a.csv", reader, None), b"", tmp_path) != ""
+
+
+def test_a_sentence_that_names_the_file_is_no_finding(tmp_path):
+    def reader(path, end=""):
+        raise ValueError(f"{path}: expected something, got nothing.{end}")
+
+    fuzz = module("fuzz")
+    assert fuzz.given(("a.csv", reader, None), b"", tmp_path) == ""
+    two = partial(reader, end="\nAnd more.")
+    assert fuzz.given(("a.csv", two, None), b"", tmp_path) != ""
+
+
+def test_planted_fault_a_training_that_lost_its_way_is_told(tmp_path):
+    survival = module("survival")
+    for name, losses in (("right", [3.0, 2.0, 1.0]), ("cut", [3.0, 2.0]), ("other", [3.0, 2.5])):
+        write_checkpoint(tmp_path / name, {"losses": torch.tensor(losses)}, {})
+    right = tmp_path / "right"
+    assert survival.wrong_with_training(tmp_path / "cut", right) == []
+    (told,) = survival.wrong_with_training(tmp_path / "other", right)
+    assert told == f"{tmp_path / 'other'}: other losses."

@@ -6,6 +6,7 @@ contrastive representation learning through alignment and uniformity on the hype
 2020, arXiv 2005.10242), and in how many directions they vary.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -150,10 +151,18 @@ class Watch:
         self.progress.update(self.task, completed=step, total=total, said=said)
 
     def _put(self, text: str) -> None:
-        if self.file is not None:
+        if self.file is None:
+            return
+        try:
             self.written.update(text.encode())
             self.file.write(text)
             self.file.flush()
+        except OSError as error:
+            said = f"{self.file.name}: expected room for the progress, got: {error.strerror};"
+            print(f"{said} training goes on without it.", file=sys.stderr)
+            with contextlib.suppress(OSError):  # of what did not find room
+                self.file.close()
+            self.file = None
 
     def digest(self) -> str:
         """Of all that stands in the file, to know it again; empty without a file."""
