@@ -396,6 +396,19 @@ def test_damaged_progress_is_told_and_set_aside(data):
             assert path.read_bytes() == content
 
 
+def test_killed_while_it_is_taken_up_progress_is_as_it_was(tmp_path, monkeypatch):
+    told = watched(tmp_path, 5)
+    kept = (tmp_path / "progress.csv").read_bytes()
+
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        watched(tmp_path, 8, done=5, told=told)
+    assert (tmp_path / "progress.csv").read_bytes() == kept
+
+
 def test_progress_that_finds_no_room_is_told_once_and_training_goes_on(tmp_path, capsys):
     with disk_with_room_for(300):
         assert watched(tmp_path, 30) == ""

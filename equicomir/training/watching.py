@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from equicomir.losses.collapse import effective_rank
 from equicomir.losses.similarity import correlation
+from equicomir.sealed import write_whole
 from equicomir.shapes import Mask, Stack
 
 EVERY = 10  # steps from one look at the representations to the next
@@ -107,8 +108,9 @@ class Watch:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "progress.csv"
             kept = _kept(path, done, told)
-            self.file = path.open("w", newline="", encoding="utf-8")
-            self._put(kept)
+            write_whole(path, kept.encode())  # a process killed here has lost nothing of it
+            self.written.update(kept.encode())
+            self.file = path.open("a", newline="", encoding="utf-8")
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
