@@ -201,13 +201,16 @@ def _kept(path: Path, done: int, told: str) -> str:
         return empty
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            lines = list(table)
+        if table.fieldnames != list(COLUMNS):
+            raise ValueError("other columns")
         whole = [line for line in lines if None not in (*line, *line.values())]  # not torn
         kept = _as_text([line for line in whole if int(line["step"]) <= done], header=True)
         if not told or hashlib.sha256(kept.encode()).hexdigest() == told:
             return kept
         reason = "other lines than the run had written"
-    except (ValueError, KeyError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())[:160].rstrip(".")
     aside = path.with_suffix(".damaged.csv")
     os.replace(path, aside)
