@@ -1,11 +1,13 @@
 """Encoders of all modalities as one model: what is trained, saved, loaded and asked for images.
 
 A saved model is a folder of two files: ``weights.safetensors`` (parameters and statistics) and
-``settings.json`` (everything needed to build the same encoders again). Neither can run code.
+``settings.json`` (everything needed to build the same encoders again). Neither can run code, or ask
+for more memory than an encoder is allowed; the second is sealed (:mod:`equicomir.sealed`) and tells
+the SHA-256 of the first.
 """
 
+import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from equicomir.allowance import check_reach, check_size, read_weights
 from equicomir.encoders.encoder import Encoder
 from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import roto_translation
@@ -27,7 +30,12 @@ from equicomir.filters import HighPass, high_pass_of
 from equicomir.images.intensities import Scaling
 from equicomir.images.layer_names import layer_of
 from equicomir.images.layers import frequencies_of, with_layers
+from equicomir.sealed import as_json, read_sealed, write_together
 from equicomir.shapes import Images, Stack, check_tensor
+
+_OF_WEIGHTS = "weights_sha256"  # the entry of the settings that tells of the other file
+
+_OF_TORCH = (RuntimeError, ArithmeticError)  # what it raises of impossible numbers
 
 _FAMILIES: dict[str, Callable[..., Encoder]] = {
     make.__name__: make for make in (steerable, roto_translation, plain, tiramisu)
@@ -133,10 +141,13 @@ class Representations(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.settings = settings or EncoderSettings()
+        check_size(self.settings, [len(scaling.low) for scaling in scalings.values()])
         self.high_pass = high_pass
         self._filter = None if high_pass is None else high_pass_of(*high_pass)
+        if self._filter is not None:
+            check_reach("high_pass", self._filter.reach)
         self.scalings = dict(scalings)
-        self.settings = settings or EncoderSettings()
         self.encoders = nn.ModuleList(
             self.settings.make(len(scaling.low), generator=generator)
             for scaling in self.scalings.values()
@@ -260,14 +271,17 @@ def save(model: Representations, folder: Path, **notes: Any) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    weights = safetensors.torch.save(state)
     settings = {
         "encoders": asdict(model.settings),
         "scalings": {name: asdict(scaling) for name, scaling in model.scalings.items()},
         "high_pass": model.high_pass,
         **notes,
+        _OF_WEIGHTS: hashlib.sha256(weights).hexdigest(),
     }
-    (folder / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_together(
+        {folder / "weights.safetensors": weights, folder / "settings.json": as_json(settings)}
+    )
 
 
 def load(folder: Path) -> Representations:
@@ -289,7 +303,7 @@ def load(folder: Path) -> Representations:
     """
     settings_path, weights_path = folder / "settings.json", folder / "weights.safetensors"
     try:
-        settings = json.loads(settings_path.read_text())
+        settings = read_sealed(settings_path)
         encoders = dict(settings["encoders"])
         scalings = {
             name: Scaling(
@@ -311,11 +325,13 @@ def load(folder: Path) -> Representations:
             high_pass=None if high_pass is None else (high_pass[0], high_pass[1]),
             generator=torch.Generator(),
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{settings_path}: expected a model's settings, got: {error}.") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, *_OF_TORCH) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{settings_path}: expected a model's settings, got: {reason}.") from error
     try:
-        model.load_state_dict(safetensors.torch.load_file(weights_path))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+        told = settings.get(_OF_WEIGHTS)
+        model.load_state_dict(read_weights(weights_path, model.state_dict(), told))
+    except (OSError, ValueError, LookupError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"{weights_path}: expected these weights, got: {reason}.") from error
     return model.eval()

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     **dict.fromkeys(("shapes", "geometry", "responses", "filters", "differentials"), 0),
-    **dict.fromkeys(("transforms", "provenance"), 0),
+    **dict.fromkeys(("transforms", "provenance", "sealed"), 0),
     **dict.fromkeys(("images", "encoders", "e2cnn", "losses"), 1),
-    **dict.fromkeys(("representations", "windows", "tiles"), 2),
+    **dict.fromkeys(("allowance", "representations", "windows", "tiles"), 2),
     **dict.fromkeys(("training", "registration"), 3),
     **dict.fromkeys(("evaluation", "properties", "gate", "registering"), 4),
     **dict.fromkeys(("cli", "__main__", "commands", "napari", "report", "experiment"), 5),

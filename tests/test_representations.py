@@ -7,6 +7,7 @@ import torch
 
 from equicomir.images.intensities import Scaling
 from equicomir.representations import EncoderSettings, Representations, load, save
+from equicomir.sealed import unsealed
 
 SMALL = {"widths": (1, 1), "kernel_size": 3}
 SETTINGS = [
@@ -63,7 +64,7 @@ def test_settings_of_no_encoder_are_refused(settings, message):
 def test_a_settings_file_that_names_no_encoder_is_named(tmp_path):
     save(model(EncoderSettings(**SMALL)), tmp_path)
     path = tmp_path / "settings.json"
-    settings = json.loads(path.read_text())
+    settings = unsealed(path.read_bytes())
     settings["encoders"]["group"] = "C-8"
     path.write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"settings.json: expected .* got 'C-8'; the nearest"):

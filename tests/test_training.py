@@ -17,6 +17,7 @@ from equicomir.losses.critics import Separable
 from equicomir.losses.rotated_pairs import valid_disk
 from equicomir.losses.similarity import correlation
 from equicomir.representations import EncoderSettings, Representations, load, save
+from equicomir.sealed import write_sealed
 from equicomir.training.loop import train
 from equicomir.training.schedule import MEASURED
 from equicomir.training.settings import TrainingSettings, training_settings
@@ -196,10 +197,16 @@ def test_the_filter_of_the_loss_goes_with_the_model(scenes, tmp_path, change, ex
     assert (expected is None) == torch.equal(encoded, as_compared)
 
 
+def changed(folder, old, new):
+    """Settings that somebody changed and sealed again: there is more to be said than that."""
+    path = folder / "settings.json"
+    assert old in path.read_text()
+    write_sealed(path, json.loads(path.read_text().replace(old, new)))
+
+
 def test_models_of_before_filters_went_with_them_are_read(model, tmp_path):
     save(model, tmp_path)
-    path = tmp_path / "settings.json"
-    path.write_text(path.read_text().replace('"high_pass": null', '"is_new": null'))
+    changed(tmp_path, '"high_pass": null', '"is_new": null')
     assert load(tmp_path).high_pass is None
 
 
@@ -220,8 +227,7 @@ def damage_pickle(folder):
 
 
 def damage_other_network(folder):
-    path = folder / "settings.json"
-    path.write_text(path.read_text().replace('"group": "C4"', '"group": "C8"'))
+    changed(folder, '"group": "C4"', '"group": "C8"')
     return "weights.safetensors: expected these weights"
 
 
@@ -231,26 +237,22 @@ def damage_settings(folder):
 
 
 def damage_unknown_setting(folder):
-    path = folder / "settings.json"
-    path.write_text(path.read_text().replace('"group"', '"groups"'))
+    changed(folder, '"group"', '"groups"')
     return "settings.json: expected a model's settings"
 
 
 def damage_type(folder):
-    path = folder / "settings.json"
-    path.write_text(path.read_text().replace('"group": "C4"', '"group": 4'))
+    changed(folder, '"group": "C4"', '"group": 4')
     return "settings.json: expected a model's settings"
 
 
 def damage_filter(folder):
-    path = folder / "settings.json"
-    path.write_text(path.read_text().replace('"high_pass": null', '"high_pass": ["gauss", 0.1]'))
+    changed(folder, '"high_pass": null', '"high_pass": ["gauss", 0.1]')
     return "settings.json: expected a model's settings, got: family: expected one of gaussian"
 
 
 def damage_filter_without_cutoff(folder):
-    path = folder / "settings.json"
-    path.write_text(path.read_text().replace('"high_pass": null', '"high_pass": ["gaussian"]'))
+    changed(folder, '"high_pass": null', '"high_pass": ["gaussian"]')
     return "settings.json: expected a model's settings"
 
 

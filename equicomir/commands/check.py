@@ -1,6 +1,5 @@
 """``equicomir check``: whether what must hold of a model does; the gate, asked by hand."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from equicomir import gate
 from equicomir.commands.options import Flat, Model, Output, parsed
 from equicomir.experiment.claims import claims, turns_exactly
 from equicomir.representations import load
+from equicomir.sealed import read_sealed
 from equicomir.training.settings import TrainingSettings, training_settings
 
 
@@ -83,6 +83,6 @@ def trained_with(folder: Path) -> TrainingSettings:
     """
     path = folder / "settings.json"
     try:
-        return training_settings(json.loads(path.read_text(encoding="utf-8")).get("training", {}))
+        return training_settings(read_sealed(path).get("training", {}))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected settings of training, got: {error}") from None

@@ -7,7 +7,7 @@ classes, measurements, is theirs and is kept.
 import copy
 import csv
 import json
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,10 @@ def write_points(folder: Path, marked: Marked, places: Points) -> Path:
 
 
 def _of_table(path: Path, text: str) -> Marked:
-    lines = [line for line in csv.reader(text.splitlines()) if line]
+    try:
+        lines = [line for line in csv.reader(text.splitlines()) if line]
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a CSV table of points, got: {error}.") from None
     columns = [column.strip() for column in lines[0]] if lines else []
     if not {"row", "column"} <= set(columns) or len(set(columns)) < len(columns):
         raise ValueError(
@@ -202,7 +205,8 @@ def _positions(document: Any) -> Iterator[list[Any]]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    told = isinstance(value, int | float) and not isinstance(value, bool)
+    return told and abs(value) <= sys.float_info.max  # JSON's whole numbers know no end
 
 
 def _short(value: Any) -> str:

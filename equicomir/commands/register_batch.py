@@ -6,7 +6,6 @@ stands is not registered again, and a table and a page of thumbnails say what be
 
 import csv
 import html
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -29,6 +28,7 @@ from equicomir.geometry import rotation_degrees
 from equicomir.images.files import open_image
 from equicomir.images.listing import list_folders
 from equicomir.registration.alignment import Alignment
+from equicomir.sealed import read_sealed
 
 TABLE, INDEX = "pairs.csv", "index.html"
 _THUMBNAIL = 280  # px, its longer side
@@ -125,9 +125,9 @@ def _stands(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_sealed(path)
         _of_facts(folder.name, facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(
             f"{path}: expected the result of a registration, got something else; remove its folder."
         ) from error

@@ -25,7 +25,7 @@ from equicomir.images.pairs import Scene, open_scenes
 from equicomir.images.scan import scan
 from equicomir.images.sources import read_table
 from equicomir.representations import EncoderSettings, Representations
-from equicomir.training.checkpoints import BEFORE, LAST
+from equicomir.training.checkpoints import ALL
 from equicomir.training.loop import train
 from equicomir.training.settings import TrainingSettings
 from equicomir.training.settings_file import read_settings
@@ -125,7 +125,7 @@ def forget_if_nothing_was_learned(folder: Path) -> None:
     progress = folder / "progress.csv"
     if progress.exists() and len(progress.read_text(encoding="utf-8").splitlines()) > 1:
         return
-    for name in ("progress.csv", LAST, BEFORE):
+    for name in ("progress.csv", *ALL):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -1,10 +1,16 @@
 """The one door of every encoder: (batch, channels, height, width) in, a representation out."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
 from equicomir.shapes import Images, check_tensor
+
+#: Numbers in all kernels of a model, expanded, and in a basis of its kernels: 1 GiB of float32.
+#: Nothing larger is built, whatever a file asks for.
+MOST_VALUES = 2**28
+MOST_LEVELS = 16  # of resolution: an image has no more
 
 
 class Encoder(nn.Module):
@@ -83,17 +89,49 @@ def check_architecture(
     representation_channels: int,
     widths: Sequence[int],
     kernel_size: int,
+    field_size: int,
 ) -> None:
-    """Refuse an impossible architecture, naming the argument."""
+    """Refuse an impossible architecture, or one too large, naming the argument."""
     if min(in_channels, representation_channels) < 1:
         raise ValueError(
             "in_channels, representation_channels: expected at least 1 each, got "
             f"{in_channels} and {representation_channels}."
         )
-    if not widths or min(widths) < 1:
-        raise ValueError(f"widths: expected one positive number a level, got {tuple(widths)}.")
+    if not 1 <= len(widths) <= MOST_LEVELS or min(widths) < 1:
+        raise ValueError(
+            f"widths: expected one positive number a level, of 1 to {MOST_LEVELS} levels, got "
+            f"{str(tuple(widths))[:80]}."
+        )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(
             f"kernel_size: expected an odd number, got {kernel_size}; "
             f"the nearest is {abs(kernel_size) + 1}."
         )
+    # A basis of kernels between two fields has about as many elements as a field has taps.
+    basis = field_size**3 * kernel_size**4
+    values = kernel_values(in_channels, representation_channels, widths, kernel_size, field_size)
+    if max(basis, values) > MOST_VALUES:
+        raise ValueError(
+            f"widths, kernel_size, group: expected kernels of at most {MOST_VALUES} numbers, got "
+            f"{min(max(basis, values), 10**99):.0e}; choose fewer fields or smaller kernels."
+        )
+
+
+def kernel_values(
+    in_channels: int,
+    representation_channels: int,
+    widths: Sequence[int],
+    kernel_size: int,
+    field_size: int,
+) -> int:
+    """How many numbers the expanded kernels of a U-Net hold, without building it.
+
+    Example:
+        >>> kernel_values(1, 1, (1, 1), 3, field_size=4)
+        488
+    """
+    channels, taps = [width * field_size for width in widths], kernel_size**2
+    steps = list(pairwise(channels))
+    down = sum(fine * coarse * taps + coarse * coarse * taps for fine, coarse in steps)
+    up = sum(coarse * fine + fine * fine * taps for fine, coarse in steps)
+    return in_channels * channels[0] * taps + down + up + channels[0] * representation_channels

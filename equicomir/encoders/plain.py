@@ -54,8 +54,8 @@ def plain(
         >>> encoder(torch.rand(2, 1, 16, 16)).shape
         torch.Size([2, 1, 16, 16])
     """
-    check_architecture(in_channels, representation_channels, widths, kernel_size)
     size = parse_group(group).field_size
+    check_architecture(in_channels, representation_channels, widths, kernel_size, size)
 
     def convolution(channels_in: int, channels_out: int, taps: int, bias: bool) -> nn.Conv2d:
         layer = nn.Conv2d(

@@ -187,8 +187,8 @@ def roto_translation(
         >>> torch.allclose(encoder(torch.rot90(x, 1, (2, 3))), turned, atol=1e-5)
         True
     """
-    check_architecture(in_channels, representation_channels, widths, kernel_size)
     acting = parse_group(group)
+    check_architecture(in_channels, representation_channels, widths, kernel_size, acting.field_size)
     if acting.mirrors or acting.order not in _ORDERS:
         nearest = min(_ORDERS, key=lambda n: abs(n - (acting.order or max(_ORDERS))))
         raise ValueError(

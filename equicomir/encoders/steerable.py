@@ -235,9 +235,9 @@ def steerable(
         >>> torch.allclose(encoder(torch.rot90(x, 1, (2, 3))), turned, atol=1e-5)
         True
     """
-    check_architecture(in_channels, representation_channels, widths, kernel_size)
-    of_image: tuple[Field, ...] = image_fields(in_channels, frequencies)
     acting = parse_group(group)
+    check_architecture(in_channels, representation_channels, widths, kernel_size, acting.field_size)
+    of_image: tuple[Field, ...] = image_fields(in_channels, frequencies)
     options: dict[str, Any] = {"group": acting, "smooth": smooth, "generator": generator}
 
     def convolution(fields_in: int, fields_out: int, size: int) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from equicomir.encoders.encoder import Encoder
+from equicomir.encoders.encoder import MOST_VALUES, Encoder
 from equicomir.encoders.normalisation import BatchNorm2d
 from equicomir.shapes import Images
 
@@ -126,6 +126,11 @@ def tiramisu(
         raise ValueError(
             "in_channels, representation_channels: expected at least 1 each, got "
             f"{in_channels} and {representation_channels}."
+        )
+    if max(in_channels, representation_channels) > MOST_VALUES // 2**12:
+        raise ValueError(
+            f"in_channels, representation_channels: expected at most {MOST_VALUES // 2**12} each, "
+            f"got {in_channels} and {representation_channels}."
         )
     network = Tiramisu(in_channels, representation_channels)
     with torch.no_grad():

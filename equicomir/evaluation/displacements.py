@@ -181,14 +181,20 @@ def read_pairs(path: Path) -> list[TestPair]:
                 TestPair(**{f.name: _TYPES[f.name](line[f.name]) for f in fields(TestPair)})
                 for line in csv.DictReader(file)
             ]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path}: expected a list of test pairs, got: {error}.") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text}, which is no number")
+    return number
 
 
 _TYPES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("level", "fixed", "moving", "scene"), str),
     **dict.fromkeys(("row", "column", "width"), int),
-    **dict.fromkeys(("rotation_degrees", "translation_rows", "translation_columns"), float),
+    **dict.fromkeys(("rotation_degrees", "translation_rows", "translation_columns"), _finite),
 }
 
 

@@ -7,6 +7,8 @@ published. Written by columns, with what all pairs share written once, a record 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_MOST = 10_000  # pairs that a record can say are all the same: its line would not grow with them
+
 #: What a record holds of one pair: names and JSON values that are no lists.
 Line = dict[str, Any]
 
@@ -45,11 +47,13 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
         True
     """
     count, named = of.get("count"), {name: value for name, value in of.items() if name != "count"}
-    if type(count) is not int:
+    if type(count) is not int or count < 0:
         raise ValueError(f"count: expected how many pairs there are, got {count!r}; restore it.")
     for name, value in named.items():
         if isinstance(value, list) and len(value) != count:
             raise ValueError(f"{name}: expected {count} values, got {len(value)}; restore them.")
+    if count > _MOST and not any(isinstance(value, list) for value in named.values()):
+        raise ValueError(f"count: expected at most {_MOST} pairs that are alike, got {count}.")
     return [
         {name: value[n] if isinstance(value, list) else value for name, value in named.items()}
         for n in range(count)

@@ -2,7 +2,9 @@
 
 Experiments take hours on machines that are switched off, and several processes share their runs.
 So a line is written whole or not at all, what a killed process left half written is seen, and a
-run is claimed by a lock that the system itself takes back when the process dies.
+run is claimed by a lock that the system itself takes back when the process dies. Every line is
+sealed (:mod:`equicomir.sealed`), so that another digit in it is seen; older ones, without a seal,
+are read as they are.
 """
 
 import fcntl
@@ -22,6 +24,7 @@ import numpy as np
 from equicomir.evaluation import pair_columns
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, Outcome
 from equicomir.provenance import machine, versions
+from equicomir.sealed import sealed, unsealed
 from equicomir.shapes import Array
 
 #: One line of a file of records, as JSON gives it back.
@@ -88,7 +91,7 @@ def append(
         facts: method, seeds, data (a fingerprint), what the gate said, seconds, ...
 
     Raises:
-        TypeError, ValueError: a fact is no JSON value.
+        TypeError, ValueError: a fact is no JSON value; or the last line of the file is damaged.
         OSError: the file cannot be written; it is as it was before.
     """
     pairs = [
@@ -111,7 +114,8 @@ def append(
         "machine": machine(),
         "pairs": pair_columns.columns(pairs),
     }
-    line = _json("facts", record).encode() + b"\n"
+    _json("facts", record)  # refuses what is none
+    line = json.dumps(sealed(record)).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_line(path, line)
 
@@ -142,20 +146,27 @@ def _whole_lines(path: Path, file: Any) -> int:
     if _parsed(last) is not None:  # only its end is missing: a record closes with its last brace
         file.write(b"\n")
         return size + 1
+    if _parsed(last[:-1]) is not None:  # whole, so no killed process left it like that
+        raise ValueError(
+            f"{path}: expected the last line to end with its record, got {last[-1:]!r} behind it; "
+            f"restore it."
+        )
     warnings.warn(f"{path}: took away a last line that was half written.", stacklevel=4)
     file.truncate(size - len(last))
     return size - len(last)
 
 
 def _parsed(line: bytes) -> Record | None:
-    with suppress(ValueError):  # JSON's and Unicode's errors
-        record = json.loads(line)
-        if not isinstance(record, dict):
-            return None
-        if isinstance(record.get("pairs"), dict):
-            record["pairs"] = pair_columns.lines(record["pairs"])
-        return record
+    with suppress(ValueError):  # JSON's and Unicode's errors, and those of a seal
+        return _of_line(line)
     return None
+
+
+def _of_line(line: bytes) -> Record:
+    record = unsealed(line)
+    if isinstance(record.get("pairs"), dict):
+        record["pairs"] = pair_columns.lines(record["pairs"])
+    return record
 
 
 def read(path: Path) -> list[Record]:
@@ -165,7 +176,7 @@ def read(path: Path) -> list[Record]:
         path: need not exist yet.
 
     Raises:
-        ValueError: a line before the last is no record; file and line are named.
+        ValueError: a line is no record, or another than was written; file and line are named.
 
     Example:
         >>> read(Path("no such file"))
@@ -174,18 +185,23 @@ def read(path: Path) -> list[Record]:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # nobody is in the middle of a line
-            lines = file.read().splitlines()
+            *lines, torn = file.read().split(b"\n")
     except FileNotFoundError:
         return []
     found = []
     for number, line in enumerate(lines, 1):
-        record = _parsed(line)
-        if record is not None:
-            found.append(record)
-        elif number < len(lines):
+        try:
+            found.append(_of_line(line))
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:160].rstrip(".")
             raise ValueError(
-                f"{path}: expected a record in line {number}, got something else; restore it."
-            )
+                f"{path}: expected a record in line {number}, got something else ({reason}); "
+                f"restore it, or remove the line to have its run done again."
+            ) from error
+    if torn:  # whoever was killed in the middle of a line did not write its end
+        number, last = len(lines) + 1, _parsed(torn)
+        if last is not None:
+            found.append(last)
         else:
             warnings.warn(
                 f"{path}: line {number} was half written and is left out; its run is not done.",

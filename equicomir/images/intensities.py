@@ -4,6 +4,7 @@ Chosen by name, computed on training images alone, stored with the model: so tha
 of the same instrument is treated as those were, whatever it contains.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -54,6 +55,8 @@ class Scaling:
             raise ValueError(
                 f"low, high, zero, unit: expected one number a channel in each, got {channels}."
             )
+        if not all(map(math.isfinite, (*self.low, *self.high, *self.zero, *self.unit))):
+            raise ValueError("low, high, zero, unit: expected finite numbers, got others.")
         if not all(high > low for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"high: expected above low = {self.low}, got {self.high}.")
         if not all(unit > 0 for unit in self.unit):

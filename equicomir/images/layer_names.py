@@ -20,6 +20,9 @@ _MAKERS: dict[str, Callable[..., Layer]] = {
     )
 }
 
+_LONGEST = 200  # letters: a name comes from a file, and Python reads it
+_MOST = 4096  # of its numbers, and pixels that its border may reach
+
 
 def layer_of(name: str) -> Layer:
     """The layer that a settings file or a command line names.
@@ -38,8 +41,8 @@ def layer_of(name: str) -> Layer:
         True
     """
     maker, _, rest = name.strip().partition("(")
-    if maker not in _MAKERS:
-        raise ValueError(f"layers: expected one of {sorted(_MAKERS)}, got {name!r}.")
+    if maker not in _MAKERS or len(name) > _LONGEST:
+        raise ValueError(f"layers: expected one of {sorted(_MAKERS)}, got {name[:_LONGEST]!r}.")
     make = _MAKERS[maker]
     try:
         call = ast.parse(f"{maker}({rest or ')'}", mode="eval").body
@@ -47,8 +50,14 @@ def layer_of(name: str) -> Layer:
             raise ValueError("more than one call")
         positional = [ast.literal_eval(value) for value in call.args]
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return make(*positional, **named)
-    except (SyntaxError, TypeError, ValueError) as error:
+        numbers = [n for n in (*positional, *named.values()) if isinstance(n, int | float)]
+        if any(not -_MOST <= number <= _MOST for number in numbers):
+            raise ValueError(f"numbers above {_MOST}")
+        layer = make(*positional, **named)
+        if layer.reach > _MOST:
+            raise ValueError(f"a border of {layer.reach} pixels")
+        return layer
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(
             f"layers: expected {maker}{inspect.signature(make)}, got {name!r} ({error})."
         ) from error

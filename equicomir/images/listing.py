@@ -1,7 +1,7 @@
 """Which files belong together: scenes listed from folders or from a table, before any is read."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -137,7 +137,10 @@ def list_table(path: Path) -> list[SceneFiles]:
         ) from None
     first = text.splitlines()[0] if text.strip() else ""
     reader = csv.DictReader(text.splitlines(), delimiter=";" if ";" in first else ",")
-    columns = [column.strip() for column in reader.fieldnames or ()]
+    try:
+        columns = [column.strip() for column in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a CSV table of scenes, got: {error}.") from None
     reader.fieldnames = columns
     modalities = [column for column in columns if column not in COLUMNS]
     if len(modalities) < 2 or len(set(columns)) < len(columns) or "" in columns:
@@ -146,7 +149,7 @@ def list_table(path: Path) -> list[SceneFiles]:
             f"{', '.join(COLUMNS)}, got {columns}."
         )
     scenes: dict[str, SceneFiles] = {}
-    for line in reader:
+    for line in _lines(path, reader):
         scene = _of_line(f"{path}, line {reader.line_num}", path.parent, modalities, line)
         if scene.name in scenes:
             raise ValueError(
@@ -157,6 +160,15 @@ def list_table(path: Path) -> list[SceneFiles]:
     if not scenes:
         raise ValueError(f"{path}: expected a line a scene, got none.")
     return list(scenes.values())
+
+
+def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: expected a line of a CSV table, got: {error}."
+        ) from None
 
 
 def _of_line(

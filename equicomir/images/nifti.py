@@ -5,6 +5,7 @@ than three axes, NIfTI-2, pairs of files) is refused by name rather than read wr
 """
 
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -26,6 +27,7 @@ _TYPES = {
     768: "u4",
 }
 _Reader = Callable[[str, int], tuple[float, ...]]
+_HEADER, _PART = 352, 2**20  # bytes
 _MOST = 2**28  # voxels: above it a header is more likely wrong than a brain
 
 
@@ -72,9 +74,9 @@ def read_nifti(path: Path) -> Volume:
     Source:
         The NIfTI-1 header, nifti1.h of the NIfTI Data Format Working Group, 2003 to 2007.
     """
-    raw = _unzipped(path)
+    raw = _first(path, _HEADER)
     order = next((o for o in "<>" if raw[:4] == struct.pack(f"{o}i", 348)), None)
-    if order is None or len(raw) < 352 or raw[344:348] != b"n+1\0":
+    if order is None or len(raw) < _HEADER or raw[344:348] != b"n+1\0":
         raise ValueError(f"{path}: expected a NIfTI-1 file in one piece, got another kind of file.")
 
     def read(kind: str, at: int) -> tuple[float, ...]:
@@ -94,24 +96,42 @@ def read_nifti(path: Path) -> Volume:
         )
     kind = np.dtype(order + _TYPES[code])
     start, count = read("f", 108)[0], int(np.prod(shape, dtype=np.int64))
-    if not (352 <= start < 2**31) or count > _MOST or len(raw) < start + count * kind.itemsize:
+    voxels = f"{shape} voxels of {kind.itemsize} bytes from byte {start:g}"
+    if not _HEADER <= start < 2**31 or count > _MOST:
         raise ValueError(
-            f"{path}: expected {shape} voxels of {kind.itemsize} bytes from byte {start:g}, got a "
-            f"file of {len(raw)}; copy it again."
+            f"{path}: expected a volume of at most {_MOST} voxels, got {voxels}; copy it again."
         )
-    stored = np.frombuffer(raw, kind, count, int(start)).reshape(shape, order="F")
+    end = int(start) + count * kind.itemsize
+    whole = _first(path, end, and_check=True)
+    if len(whole) < end:
+        raise ValueError(f"{path}: expected {voxels}, got a file of {len(whole)}; copy it again.")
+    stored = np.frombuffer(whole, kind, count, int(start)).reshape(shape, order="F")
     slope, intercept = read("2f", 112)
     if not np.isfinite([slope, intercept]).all():
         raise ValueError(f"{path}: expected a finite scaling, got {slope} and {intercept}.")
-    # A slope of zero means, by the format, that the values are as stored.
-    values = stored * np.float64(slope) + intercept if slope != 0 else stored
-    return Volume(np.asarray(values, np.float32), _placed(path, read))
+    with np.errstate(all="ignore"):  # what float32 does not hold is infinite there
+        # A slope of zero means, by the format, that the values are as stored.
+        values = stored * np.float64(slope) + intercept if slope != 0 else stored
+        return Volume(np.asarray(values, np.float32), _placed(path, read))
 
 
-def _unzipped(path: Path) -> bytes:
+def _first(path: Path, count: int, *, and_check: bool = False) -> bytes:
+    """The first bytes of a file, unpacked, and no more of them: what is packed may be a bomb.
+
+    Args:
+        path: of the file.
+        count: how many.
+        and_check: the rest too, piece by piece, for the checksum that stands at the end.
+    """
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with path.open("rb") as stored:
+            packed = stored.read(2) == b"\x1f\x8b"
+            stored.seek(0)
+            file: io.BufferedIOBase = gzip.GzipFile(fileobj=stored) if packed else stored
+            content = file.read(count)
+            while and_check and file.read(_PART):
+                pass
+            return content
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise ValueError(f"{path}: expected a readable NIfTI file, got: {reason}.") from error

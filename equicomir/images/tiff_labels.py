@@ -33,7 +33,7 @@ def labels(tiff: TiffFile, index: int) -> tuple[PixelSize, tuple[str, ...]]:
             return _ome(tiff.ome_metadata, index)
         if tiff.imagej_metadata:
             return _imagej(tiff.imagej_metadata, tiff.series[index].keyframe)
-    except (ElementTree.ParseError, ValueError, KeyError, TypeError, IndexError):
+    except (ElementTree.ParseError, ValueError, LookupError, TypeError, StopIteration):
         return None, ()
     return _tags(tiff.series[index].keyframe), ()
 

@@ -11,7 +11,6 @@ believed: for images unlike those, fit one's own by :func:`fit`.
 It costs four registrations instead of one, and two climbs.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
@@ -25,6 +24,7 @@ from scipy.special import expit
 
 from equicomir.registration.alignment import Alignment
 from equicomir.registration.evidence import Evidence, Register, gather
+from equicomir.sealed import read_sealed, write_sealed
 from equicomir.shapes import Array, ArrayMask
 
 #: The calibrations that come with the package.
@@ -254,14 +254,14 @@ def read_calibration(register: Register, path: Path = PACKAGED) -> Calibration:
         'equicomir.registration.search.register'
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = read_sealed(path)
         if list(listed["evidence"]) != list(_NAMES):
             raise ValueError(f"it weighs {listed['evidence']}, not {list(_NAMES)}")
         calibrations = {
             c["method"]: Calibration(**{**c, "weights": tuple(float(w) for w in c["weights"])})
             for c in listed["calibrations"]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(
             f"{path}: expected calibrations, got: {reason}; write them by benchmarks/confidence.py."
@@ -276,5 +276,4 @@ def read_calibration(register: Register, path: Path = PACKAGED) -> Calibration:
 
 def write_calibrations(path: Path, calibrations: Sequence[Calibration]) -> None:
     """Write calibrations as JSON, with the names of the evidence that they weigh."""
-    listed = {"evidence": _NAMES, "calibrations": [asdict(c) for c in calibrations]}
-    path.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    write_sealed(path, {"evidence": _NAMES, "calibrations": [asdict(c) for c in calibrations]})

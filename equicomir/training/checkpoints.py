@@ -1,8 +1,8 @@
 """Checkpoints: what a run needs to go on, in one file that is either whole or not there.
 
 A checkpoint is written beside the last one, forced to the disk and then renamed over it, and the
-last but one is kept: at any moment one whole file is there. It holds tensors, and plain facts as
-JSON, and can run no code; a checksum over all of it tells damage.
+last but one is kept: at any moment one whole file is there, even where the last one is damaged. It
+holds tensors, and plain facts as JSON, and can run no code; a checksum over all of it tells damage.
 """
 
 import contextlib
@@ -15,9 +15,14 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
+from equicomir.sealed import remove_unfinished, write_whole
+
 LAST, BEFORE = "checkpoint.safetensors", "checkpoint.before.safetensors"
+NEXT = "checkpoint.next.safetensors"  # whole, and about to be the last
+ALL = (NEXT, LAST, BEFORE)  # the newest first
 
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -37,17 +42,11 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping
     told = json.dumps(facts)
     metadata = {"facts": told, "checksum": _checksum(whole, told)}
     content = safetensors.torch.save(whole, metadata)
-    unfinished = folder / f".{LAST}.{os.getpid()}"
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(folder / LAST, folder / BEFORE)
-        os.replace(unfinished, folder / LAST)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # The last one goes aside only when the next is whole on the disk, and by a rename.
+    write_whole(folder / NEXT, content)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder / LAST, folder / BEFORE)
+    os.replace(folder / NEXT, folder / LAST)
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str] | None:
@@ -71,7 +70,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
         ({'x': tensor([1., 1.])}, {'step': 3}, '')
     """
     said = ""
-    for name in (LAST, BEFORE):
+    for name in ALL:
         path = folder / name
         if not path.exists():
             continue
@@ -82,8 +81,17 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
                 metadata = file.metadata() or {}
             if metadata["checksum"] != _checksum(tensors, metadata["facts"]):
                 raise ValueError("its checksum is another")
-            return tensors, json.loads(metadata["facts"]), said
-        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            facts = json.loads(metadata["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError(f"{type(facts).__name__} in place of its facts")
+            return tensors, facts, said
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            RecursionError,
+            safetensors.SafetensorError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             said = f"{path}: expected a whole checkpoint, got: {reason}; the one before is used."
     if said:
@@ -93,12 +101,18 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], st
     return None
 
 
+def tidy(folder: Path) -> None:
+    """Remove what killed processes had begun to write, of a folder that is this process's now."""
+    for name in ALL:
+        remove_unfinished(folder / name)
+
+
 def _checksum(tensors: Mapping[str, Tensor], facts: str) -> str:
     total = hashlib.blake2b(facts.encode(), digest_size=16)
     for name in sorted(tensors):
         value = tensors[name]
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        total.update(value.reshape(-1).view(-1).numpy().tobytes())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())  # NumPy lacks bfloat16
     return total.hexdigest()
 
 

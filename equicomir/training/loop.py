@@ -88,6 +88,7 @@ def train(
             folder if seen else None,
             len(run.losses),
             settings.batch,
+            told=run.progress,
             label=label,
             quiet=quiet or not seen,
             tensorboard=tensorboard and seen,

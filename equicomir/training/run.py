@@ -22,7 +22,13 @@ from equicomir.losses.rotated_pairs import turn_back, valid_disk
 from equicomir.provenance import command, commit, machine, versions
 from equicomir.representations import EncoderSettings, Representations, save
 from equicomir.shapes import Stack
-from equicomir.training.checkpoints import LAST, difference, read_checkpoint, write_checkpoint
+from equicomir.training.checkpoints import (
+    LAST,
+    difference,
+    read_checkpoint,
+    tidy,
+    write_checkpoint,
+)
 from equicomir.training.processes import from_all_processes
 from equicomir.training.schedule import MEASURED, rate
 from equicomir.training.settings import INDIFFERENT, TrainingSettings
@@ -84,6 +90,7 @@ class Run:
         )
         self.total = settings.steps
         self.losses: list[float] = []
+        self.progress = ""  # the digest of what was written of it
         self.validations: list[tuple[int, float]] = []
         self.best: dict[str, Tensor] = {}
         self.averaged = self._state() if settings.average else {}
@@ -119,6 +126,7 @@ class Run:
                 watch.look(representations, mask)
             watch.step(step + 1, self.total, self.losses[-1], learning_rate)
             watch.write(self._validate(validate))
+            self.progress = watch.digest()
             if interrupted.is_set():
                 self._save()
                 raise KeyboardInterrupt
@@ -265,6 +273,7 @@ class Run:
             "total": self.total,
             "seconds": self.before + time.perf_counter() - self.begun,
             "validations": self.validations,
+            "progress": self.progress,
         }
         try:
             write_checkpoint(self.folder, tensors, facts)
@@ -281,6 +290,8 @@ class Run:
         """Take up what an earlier run left in the folder."""
         if self.folder is None:
             return
+        if self.fabric.is_global_zero:
+            tidy(self.folder)
         read = read_checkpoint(self.folder)
         if read is None:
             self._save()  # tells at once if the folder cannot be written
@@ -288,12 +299,24 @@ class Run:
         tensors, facts, said = read
         if said and self.fabric.is_global_zero:
             print(said, file=sys.stderr)
-        differs = difference(facts["identity"], self.identity)
+        noted = facts.get("identity")
+        differs = difference(noted if isinstance(noted, dict) else {}, self.identity)
         if differs:
             raise ValueError(
                 f"{self.folder}: expected an empty folder or a run with the same settings and "
                 f"data, got another {differs}; choose another folder, or remove it."
             )
+        try:
+            self._take_up(tensors, facts)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160].rstrip(".")
+            raise ValueError(
+                f"{self.folder}: expected a checkpoint that this run can go on from, got another "
+                f"({reason}); remove it to start anew."
+            ) from error
+
+    def _take_up(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Be where a checkpoint says that the run was."""
         named: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")
@@ -308,6 +331,7 @@ class Run:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.averaged, self.best = named.get("averaged", {}), named.get("best", {})
-        self.losses = tensors["losses"].tolist()
+        self.losses = [float(loss) for loss in tensors["losses"].tolist()]
         self.total, self.before = facts["total"], facts["seconds"]
+        self.progress = facts.get("progress", "")
         self.validations = [(int(step), float(score)) for step, score in facts["validations"]]

@@ -2,10 +2,10 @@
 
 The ``settings.json`` of a model is such a file too, so that what was learned once can be learned
 again on other images. Reading is strict: a name or a type that does not fit is named, because a
-setting that is silently not heard is a wrong experiment.
+setting that is silently not heard is a wrong experiment. A file that was written here is sealed
+(:mod:`equicomir.sealed`): whoever changes it by hand takes its entry ``sha256`` out.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from equicomir.representations import EncoderSettings
+from equicomir.sealed import read_sealed, write_sealed
 from equicomir.training.settings import TrainingSettings
 
 #: What a settings file holds, as the ``settings.json`` of a model calls it.
@@ -31,8 +32,7 @@ def write_settings(path: Path, training: TrainingSettings, encoders: EncoderSett
     Raises:
         OSError: the file cannot be written.
     """
-    whole = {"training": asdict(training), "encoders": asdict(encoders)}
-    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    write_sealed(path, {"training": asdict(training), "encoders": asdict(encoders)})
 
 
 def read_settings(path: Path) -> tuple[TrainingSettings, EncoderSettings]:
@@ -57,9 +57,7 @@ def read_settings(path: Path) -> tuple[TrainingSettings, EncoderSettings]:
         True
     """
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
-        if not isinstance(whole, dict):
-            raise ValueError(f"{type(whole).__name__} in place of names and values")
+        whole = read_sealed(path)
         unknown = sorted(set(whole) - set(_PARTS))
         if unknown and _OF_A_MODEL not in whole:
             raise ValueError(f"{unknown[0]!r}, which is none of its parts {', '.join(_PARTS)}")
@@ -67,7 +65,7 @@ def read_settings(path: Path) -> tuple[TrainingSettings, EncoderSettings]:
             _typed(name, kind, whole.get(name, {})) for name, kind in _PARTS.items()
         )
         return training, encoders
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path}: expected settings as JSON, got: {reason}.") from error
 
@@ -104,11 +102,3 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{twice[0]!r} twice")
-    return dict(pairs)

@@ -6,11 +6,15 @@ contrastive representation learning through alignment and uniformity on the hype
 2020, arXiv 2005.10242), and in how many directions they vary.
 """
 
+import contextlib
 import csv
+import hashlib
+import io
 import math
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from equicomir.losses.collapse import effective_rank
 from equicomir.losses.similarity import correlation
+from equicomir.sealed import write_whole
 from equicomir.shapes import Mask, Stack
 
 EVERY = 10  # steps from one look at the representations to the next
@@ -72,6 +77,7 @@ class Watch:
         folder: gets ``progress.csv``; no file if None.
         done: steps that an earlier, broken run had done: its lines up to there are kept.
         pairs: a step.
+        told: the :meth:`digest` of those lines; empty where nobody noted it.
         label: before the progress line.
         quiet: no progress line.
         tensorboard: write for it into ``folder / "tensorboard"`` too.
@@ -87,6 +93,7 @@ class Watch:
         done: int,
         pairs: int,
         *,
+        told: str = "",
         label: str = "training",
         quiet: bool = False,
         tensorboard: bool = False,
@@ -94,16 +101,16 @@ class Watch:
         self.pairs, self.begun, self.first = pairs, time.perf_counter(), done
         self.line: dict[str, Any] = {}
         self.rank = math.nan
+        self.written = hashlib.sha256()
         self.file = None
         self.board = _tensorboard(folder) if tensorboard else None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "progress.csv"
-            kept = _lines_up_to(path, done)
-            self.file = path.open("w", newline="")
-            self.table = csv.DictWriter(self.file, COLUMNS, lineterminator="\n", restval="")
-            self.table.writeheader()
-            self.table.writerows(kept)
+            kept = _kept(path, done, told)
+            write_whole(path, kept.encode())  # a process killed here has lost nothing of it
+            self.written.update(kept.encode())
+            self.file = path.open("a", newline="", encoding="utf-8")
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -145,13 +152,29 @@ class Watch:
         said = f"{said}  {speed:.0f} pairs/s"
         self.progress.update(self.task, completed=step, total=total, said=said)
 
+    def _put(self, text: str) -> None:
+        if self.file is None:
+            return
+        try:
+            self.written.update(text.encode())
+            self.file.write(text)
+            self.file.flush()
+        except OSError as error:
+            said = f"{self.file.name}: expected room for the progress, got: {error.strerror};"
+            print(f"{said} training goes on without it.", file=sys.stderr)
+            with contextlib.suppress(OSError):  # of what did not find room
+                self.file.close()
+            self.file = None
+
+    def digest(self) -> str:
+        """Of all that stands in the file, to know it again; empty without a file."""
+        return "" if self.file is None else self.written.hexdigest()
+
     def write(self, validation: float | None = None) -> None:
         """End the line of this step."""
         if validation is not None:
             self.line["validation"] = validation
-        if self.file is not None:
-            self.table.writerow(self.line)
-            self.file.flush()
+        self._put(_as_text([self.line]))
         if self.board is not None:
             for name, value in self.line.items():
                 if name != "step":
@@ -159,14 +182,41 @@ class Watch:
         self.line = {}
 
 
-def _lines_up_to(path: Path, done: int) -> Sequence[dict[str, Any]]:
-    """What an earlier run had written of its first steps."""
+def _as_text(lines: Iterable[Mapping[str, Any]], *, header: bool = False) -> str:
+    """Lines of the table as they stand in the file."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
+    if header:
+        table.writeheader()
+    table.writerows(lines)
+    return text.getvalue()
+
+
+def _kept(path: Path, done: int, told: str) -> str:
+    """What an earlier run had written of its first steps, with the header; the header alone where
+    that is damaged, which is said, and the file set aside.
+    """
+    empty = _as_text([], header=True)
     if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    whole = [line for line in lines if (line.get("step") or "").isdigit() and None not in line]
-    return [line for line in whole if int(line["step"]) <= done]
+        return empty
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            lines = list(table)
+        if table.fieldnames != list(COLUMNS):
+            raise ValueError("other columns")
+        whole = [line for line in lines if None not in (*line, *line.values())]  # not torn
+        kept = _as_text([line for line in whole if int(line["step"]) <= done], header=True)
+        if not told or hashlib.sha256(kept.encode()).hexdigest() == told:
+            return kept
+        reason = "other lines than the run had written"
+    except (ValueError, csv.Error) as error:
+        reason = " ".join(str(error).split())[:160].rstrip(".")
+    aside = path.with_suffix(".damaged.csv")
+    os.replace(path, aside)
+    said = f"{path}: expected the progress of this run, got: {reason}; it is kept as {aside.name},"
+    print(f"{said} and training goes on.", file=sys.stderr)
+    return empty
 
 
 def _tensorboard(folder: Path | None) -> Any:

@@ -3,13 +3,16 @@
 A field does not fit the text of :mod:`equicomir.transforms.itk`. It is written as MetaImage
 (``.mha``): SimpleITK's ``ReadImage`` reads it, and ``DisplacementFieldTransform`` makes of it the
 map from fixed to moving points. There, as everywhere in ITK, vectors are (x, y) in the unit of the
-spacing; the origin is the centre of the first pixel.
+spacing; the origin is the centre of the first pixel. The header's comment tells the SHA-256 of the
+rest, so that damage is seen; a file that another program wrote has none.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from equicomir.sealed import write_whole
 from equicomir.shapes import Array
 from equicomir.transforms.deformations import check_displacement
 from equicomir.transforms.linear import check_pixel_size
@@ -28,6 +31,7 @@ _ONLY = {  # what these entries must say, where they are there
 }
 _NEEDED = {"NDims", "DimSize", "ElementSpacing", "ElementNumberOfChannels", "ElementType"}
 _IGNORED = {"CenterOfRotation", "AnatomicalOrientation"}
+_SEAL = "Comment = sha256 "
 _END = b"ElementDataFile = LOCAL\n"
 
 
@@ -68,7 +72,8 @@ def write_displacement(
     lines += [f"DimSize = {width} {height}", f"ElementSpacing = {fixed[1]!r} {fixed[0]!r}"]
     head = "\n".join([*lines, "ElementType = MET_DOUBLE", ""]).encode("ascii")
     values = vectors[::-1].transpose(1, 2, 0).astype("<f8").tobytes()
-    Path(path).write_bytes(head + _END + values)
+    seal = f"{_SEAL}{hashlib.sha256(head + values).hexdigest()}\n".encode("ascii")
+    write_whole(path, head + seal + _END + values)
 
 
 def read_displacement(
@@ -100,7 +105,7 @@ def read_displacement(
         head, end, values = content.partition(_END)
         if not end:
             raise ValueError(f"no line {_END.decode().strip()!r}")
-        entries = _entries(head.decode("ascii"))
+        entries = _entries(_unsealed(head, values).decode("ascii"))
         columns, rows = entries["ElementSpacing"].split()
         fixed = check_pixel_size("ElementSpacing", (float(rows), float(columns)))
         width, height = (int(number) for number in entries["DimSize"].split())
@@ -114,6 +119,19 @@ def read_displacement(
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path}: expected a displacement as .mha, got: {reason}.") from error
+
+
+def _unsealed(head: bytes, values: bytes) -> bytes:
+    """The header without its seal, if it has one, which must be that of the file."""
+    rest, found, told = head.rpartition(_SEAL.encode("ascii"))
+    if not found:
+        return head
+    if told != hashlib.sha256(rest + values).hexdigest().encode("ascii") + b"\n":
+        raise ValueError(
+            "another content than its sha256 was made of; restore it, or take the line "
+            f"{_SEAL.strip()!r} out if you changed it yourself"
+        )
+    return rest
 
 
 def _along(pixel_size: tuple[float, float]) -> Array:

@@ -2,10 +2,10 @@
 
 A matrix alone is read wrong one day: as the opposite direction, over (x, y), in micrometres, or
 between two other images. So the file, JSON that a person can read, says all of it, and reading is
-strict: what is damaged or says something else is refused in one sentence that names the file.
+strict: what is damaged or says something else is refused in one sentence that names the file. It
+is sealed (:mod:`equicomir.sealed`): whoever changes one by hand takes its entry ``sha256`` out.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from equicomir.sealed import SEAL, read_sealed, write_sealed
 from equicomir.shapes import Matrix
 from equicomir.transforms.linear import check_matrix, check_pixel_size
 
@@ -70,12 +71,11 @@ def write_transform(
     _checked(content)
     head = {"format": _FORMAT, "version": _VERSION, "direction": _DIRECTION, "unit": _UNIT}
     whole, notes = {**head, **content}, dict(notes or {})
-    if taken := sorted(set(notes) & {*whole, "notes"}):
+    if taken := sorted(set(notes) & {*whole, "notes", SEAL}):
         raise ValueError(f"notes: expected other names than those of a transform, got {taken}.")
     if notes:
         whole |= {**notes, "notes": list(notes)}
-    text = json.dumps(whole, indent=2, allow_nan=False) + "\n"
-    Path(path).write_text(text, encoding="utf-8")
+    write_sealed(path, whole)
 
 
 def read_transform(path: Path | str) -> SavedTransform:
@@ -99,8 +99,8 @@ def read_transform(path: Path | str) -> SavedTransform:
         (0.5, 0.5)
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        content = read_sealed(path)
+        if content.pop("format", None) != _FORMAT:
             raise ValueError(f'expected "format": "{_FORMAT}"')
         if (version := content.pop("version", None)) != _VERSION or isinstance(version, bool):
             raise ValueError(f"expected version {_VERSION}, got {version!r}")
@@ -112,7 +112,7 @@ def read_transform(path: Path | str) -> SavedTransform:
         if not told or not set(notes) <= set(content):
             raise ValueError(f"expected names of notes that stand there, got {notes!r}")
         return _checked({name: value for name, value in content.items() if name not in notes})
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected a transform as JSON, got: {_short(error)}.") from error
 
 
@@ -150,12 +150,6 @@ def _word(name: str, content: Mapping[str, Any]) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name}: expected a name or nothing, got {value!r}")
     return value
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name that stands twice")
-    return dict(pairs)
 
 
 def _short(error: Exception) -> str:

@@ -1,18 +1,22 @@
 """ITK's transforms: its ``.tfm`` text, which SimpleITK, elastix and Slicer read and write.
 
 ITK takes points from the *fixed* image to the *moving* one, over (x, y), in the unit of the images'
-spacing: three chances to be wrong without an error, taken care of here once.
+spacing: three chances to be wrong without an error, taken care of here once. A last line that ITK
+takes for a comment tells the SHA-256 of those before it, so that damage is seen.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from equicomir.sealed import write_whole
 from equicomir.shapes import Matrix
 from equicomir.transforms.linear import (
     affine,
+    check_matrix,
     check_pixel_size,
     compose,
     in_micrometres,
@@ -32,6 +36,8 @@ _TFM_PARAMETERS = {  # how many numbers; the centre is two more, for those that 
     "IdentityTransform": 0,
 }
 _ONE_PIXEL = (1.0, 1.0)
+_SEAL = "#sha256"
+_MOST = 2**20  # bytes: such a text has a few hundred
 
 
 def write_tfm(
@@ -74,7 +80,8 @@ def write_tfm(
         "Parameters: " + " ".join(map(repr, numbers)),
         "FixedParameters: 0.0 0.0",
     ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+    lines.append(f"{_SEAL} {_digest(lines)}")
+    write_whole(path, ("\n".join(lines) + "\n").encode("ascii"))
 
 
 def read_tfm(
@@ -109,18 +116,34 @@ def read_tfm(
         check_pixel_size("fixed_pixel_size_micrometres", fixed_pixel_size_micrometres),
     )
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(_MOST + 1)
+        if len(content) > _MOST:
+            raise ValueError(f"more than {_MOST} bytes")
+        text = content.decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines or lines[0] != _TFM_HEAD:
             raise ValueError(f"no first line {_TFM_HEAD!r}")
         if not text.endswith("\n"):  # or the last number may be half a number
             raise ValueError("no line break at its end, where it may have been cut off")
+        if lines[-1].partition(" ")[0] == _SEAL:
+            *lines, seal = lines
+            if seal != f"{_SEAL} {_digest(lines)}":
+                raise ValueError(
+                    "other lines than its sha256 was made of; restore it, or take its last line "
+                    "out if you changed it yourself"
+                )
         # ITK applies the last part of a composite first.
-        physical = compose(np.eye(3), *reversed(_parts(lines[1:])))
-        return in_pixels(invert(physical), *sizes) + 0.0
+        with np.errstate(all="ignore"):  # numbers at the end of what floats hold: refused
+            physical = compose(np.eye(3), *reversed(_parts(lines[1:])))
+            return check_matrix("it", in_pixels(invert(physical), *sizes) + 0.0)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path}: expected an ITK transform, got: {reason}.") from error
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def itk_matrix(kind: str, parameters: Sequence[float], centre: Sequence[float]) -> Matrix:

@@ -83,7 +83,8 @@ def affine(
         raise ValueError(f"linear: expected a 2 x 2 matrix, got shape {part.shape}.")
     matrix = np.eye(3)
     matrix[:2, :2] = part
-    matrix[:2, 2] = np.asarray(centre) - part @ np.asarray(centre) + np.asarray(translation)
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        matrix[:2, 2] = np.asarray(centre) - part @ np.asarray(centre) + np.asarray(translation)
     return check_matrix("linear, translation, centre", matrix)
 
 
@@ -236,7 +237,7 @@ def check_matrix(name: str, value: object) -> Matrix:
     """
     try:
         matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: expected a 3 x 3 matrix of numbers, got {error}.") from error
     if matrix.shape != (3, 3):
         raise ValueError(f"{name}: expected a 3 x 3 matrix, got shape {matrix.shape}.")
@@ -247,7 +248,8 @@ def check_matrix(name: str, value: object) -> Matrix:
             f"{name}: expected the last row 0, 0, 1 of an affine transform over "
             f"(row, column, 1), got {matrix[2].tolist()}."
         )
-    if abs(np.linalg.det(matrix[:2, :2])) < _LEAST_DETERMINANT:
+    (a, b), (c, d) = matrix[:2, :2].tolist()  # floats of Python: no warning where they overflow
+    if not _LEAST_DETERMINANT <= abs(a * d - b * c) < math.inf:
         raise ValueError(f"{name}: expected an invertible transform, got one that flattens.")
     return matrix
 
@@ -264,10 +266,12 @@ def check_pixel_size(name: str, value: Sequence[float]) -> tuple[float, float]:
     """
     try:
         row, column = (float(number) for number in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         row = column = math.nan
     if not (0 < row < math.inf and 0 < column < math.inf):
-        raise ValueError(f"{name}: expected two positive numbers (row, column), got {value!r}.")
+        raise ValueError(
+            f"{name}: expected two positive numbers (row, column), got {str(value)[:80]}."
+        )
     return row, column
 
 
