@@ -5,6 +5,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs_ready
 
+# What vulture takes for dead and is not: called by pytest and tyro through their decorators, by Python,
+# the standard library, tests and napari's manifest through their names, or read with all other
+# fields of its dataclass.
+CALLED_BY_OTHERS := "@pytest.fixture,@pytest.fixture(*),@_RULES.struct_rule"
+NAMED_BY_OTHERS := "__getattr__,handle_*,do_GET,log_message,close_connection,linkname,damage_*,pytestmark,application,widget,better_half,halves_lead"
+
 .PHONY: demo test bench figures docs clean
 
 demo: $(READY)
@@ -14,6 +20,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture equicomir experiments benchmarks paper_figures tests \
+		--ignore-decorators $(CALLED_BY_OTHERS) --ignore-names $(NAMED_BY_OTHERS)
 	$(BIN)/mypy
 	$(BIN)/pytest
 
