@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import script
 import sources
 import style
-from growth_curves import FILE, GROWING, NAMES, Curve, curves, machine
+from growth_curves import FILE, GROWING, NAMES, Curve, curves, machine, two_digits
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -30,7 +30,7 @@ PANELS: Sequence[tuple[str, str, Sequence[str]]] = [
     ("training, by batch", "seconds", ("step_batch", "loss_batch")),
     ("training, by modalities", "seconds", ("step_modalities", "loss_modalities")),
     (
-        "training step, by width and group",
+        "a step, by width and group",
         "seconds",
         ("step_channels", "step_order", "step_order_same_channels"),
     ),
@@ -70,7 +70,8 @@ def draw(found: Mapping[str, Curve]) -> Figure:
         handles = [handle(curve, amount) for curve in shown]
         if handles:
             low, high = axes.get_ylim()
-            axes.set_ylim(low, high * (high / low) ** (0.09 * len(handles) + 0.06))
+            room = 0.03 + 0.078 * len(handles)  # of the height, for the legend
+            axes.set_ylim(low, low * (high / low) ** (1 / (1 - room)))
             axes.legend(handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.1)
     return figure
 
@@ -105,23 +106,23 @@ def handle(curve: Curve, amount: str) -> Line2D:
         linestyle=look.dashes,
         marker=look.marker,
         markerfacecolor=look.colour if look.filled else "white",
-        label=f"{name}: {fitted.exponent:.2f}" if fitted else name,
+        label=f"{name}: {two_digits(fitted.exponent)}" if fitted else name,
     )
 
 
 def mark(axes: Axes, ticks: Sequence[int]) -> None:
     """Ticks where points are: every one, or as many as have room."""
-    kept = ticks if len(ticks) < 7 else ticks[:: -(-len(ticks) // 6)]
+    kept = ticks[:: -(-len(ticks) // 5)]
     axes.set_xticks(kept, [str(tick) for tick in kept])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.8g}"))
 
 
 def caption(found: Mapping[str, Curve], on: str) -> str:
     """What stands under the figure; its numbers are those of the records."""
     last = [
-        f"{NAMES[name]} up to {curve.values[-1]} px ({curve.seconds[-1]:.3g} s)"
+        f"{NAMES[name]} up to {curve.values[-1]} px ({curve.seconds[-1]:.2f} s)"
         for name, curve in found.items()
         if curve.of == "size"
     ]

@@ -62,7 +62,12 @@ class Fit:
 
     def __str__(self) -> str:
         """As a table shows it."""
-        return f"{self.exponent:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{two_digits(self.exponent)} ({two_digits(self.low)} to {two_digits(self.high)})"
+
+
+def two_digits(number: float) -> str:
+    """With two digits after the point, and no minus before a zero."""
+    return f"{round(number, 2) + 0.0:.2f}"
 
 
 @dataclass(frozen=True)

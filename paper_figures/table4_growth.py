@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import script
 import sources
-from growth_curves import FILE, GROWING, NAMES, Curve, curves, machine
+from growth_curves import FILE, GROWING, NAMES, Curve, curves, machine, two_digits
 from tables import Table, save
 
 HEADINGS = (
@@ -34,12 +34,22 @@ def row(curve: Curve) -> list[str]:
         NAMES[curve.series],
         f"{curve.values[0]} to {curve.values[-1]}",
         str(time or ""),
-        f"{time.last:.2f}" if time else "",
-        f"{curve.seconds[-1]:.3g}",
-        *(f"{limit:.2g}" if limit else "" for limit in limits),
+        two_digits(time.last) if time else "",
+        of_seconds(curve.seconds[-1]),
+        *(of_seconds(limit) if limit else "" for limit in limits),
         str(memory or ""),
         f"{curve.mebibytes[-1]:.0f}",
     ]
+
+
+def of_seconds(number: float) -> str:
+    """With two digits that say something, or all before the point.
+
+    Example:
+        >>> of_seconds(123.4), of_seconds(0.01234)
+        ('123', '0.012')
+    """
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def table(found: Mapping[str, Curve], on: str) -> Table:

@@ -306,7 +306,7 @@ def test_the_figure_can_be_read_and_is_drawn_the_same_twice(monkeypatch, tmp_pat
 
     files = drawn_twice(run, monkeypatch, folder, tmp_path)
     assert set(files) == {"fig9_growth.pdf", "fig9_growth.png", "fig9_growth.txt"}
-    assert b"search up to 8192 px (6.71e+03 s)" in files["fig9_growth.txt"]
+    assert b"search up to 8192 px (6710.89 s)" in files["fig9_growth.txt"]
 
 
 def test_the_table_has_a_line_a_series_and_the_page_holds_it(monkeypatch, tmp_path):

@@ -205,8 +205,10 @@ def distinct(starts: list[Start], fixed: View, moving: View, count: int) -> list
         The best first; those whose score is not finite are left out.
 
     Example:
-        >>> distinct([], View(torch.ones(1, 9, 9), torch.ones(1, 9, 9)), None, 3)
-        []
+        >>> seen = View(torch.ones(1, 9, 9), torch.ones(1, 9, 9))
+        >>> some = [Start(degrees, 1.0, False, np.eye(3), 0.5) for degrees in (0.0, 0.0, 180.0)]
+        >>> [start.degrees for start in distinct(some, seen, seen, 3)]
+        [0.0, 180.0]
     """
     radius = min(*fixed.mask.shape[-2:], *moving.mask.shape[-2:]) / 2
     apart = _APART * _STEP_PIXELS
