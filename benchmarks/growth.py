@@ -155,6 +155,7 @@ def of_point(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode:
             last = (ran.stderr.strip().splitlines() or [f"status {ran.returncode}"])[-1]
+            last = last.removeprefix("growth: ")
             raise ValueError(f"{settings['series']} at {settings['value']}: {last}")
         point: dict[str, Any] = json.loads(ran.stdout)
         records.append(path, [], settings=settings, **point)

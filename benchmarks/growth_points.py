@@ -136,7 +136,7 @@ def with_fields(first: int, group: str = "C8") -> EncoderSettings:
     return replace(EncoderSettings(), group=group, widths=(first, 2 * first, 4 * first))
 
 
-_SIZES, _FEW = (256, 512, 1024, 2048, 4096, 8192), (64, 96)
+_SIZES, _FEW = (256, 512, 1024, 2048, 4096, 8192), (48, 64)
 SERIES = {
     "encode": Series("size", partial(encoding, tiled=False), _SIZES, _FEW),
     "encode_by_tiles": Series("size", partial(encoding, tiled=True), _SIZES[1:], _FEW),
