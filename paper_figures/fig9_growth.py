@@ -30,7 +30,7 @@ PANELS: Sequence[tuple[str, str, Sequence[str]]] = [
     ("training, by batch", "seconds", ("step_batch", "loss_batch")),
     ("training, by modalities", "seconds", ("step_modalities", "loss_modalities")),
     (
-        "a step, by width and group",
+        "step, by width, group",
         "seconds",
         ("step_channels", "step_order", "step_order_same_channels"),
     ),
