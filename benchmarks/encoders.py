@@ -1,24 +1,30 @@
-"""What symmetry costs and what it gives: every encoder beside the plain one, in one run.
+"""What symmetry costs and what it gives: encoders beside the plain one and escnn's, in one run.
 
-    python benchmarks/encoders.py [--repeats 9] [--seeds 3] [--models FOLDER ...]
+    python benchmarks/encoders.py [--repeats 9] [--seeds 3] [--models FOLDER ...] [--quick]
 
 prints three tables. *Cost*: a training step, and inference at 512 x 512 once exported to ordinary
-layers, each as a ratio to the plain network with as many channels and the same kernel, timed in
-turn (so a machine that drifts slows both; the median of the ratios is shown with its range).
-*Rotation*: the protocol's equivariance error at three angles and at a quarter turn, untrained,
-over seeds, with the floor that the measurement itself has. *Trained*: the same for models that
-an experiment saved, measured on the same waves.
+layers, each as a ratio to the plain network with as many channels and the same kernel, and to the
+same steerable network built of escnn's modules (``escnn_unet.py``; inference in its eval mode,
+which expands kernels once), all timed in turn (so a machine that drifts slows all; the median of
+the ratios is shown with its range). *Rotation*: the protocol's equivariance error at three angles
+and at a quarter turn, untrained, over seeds, with the floor that the measurement itself has.
+*Trained*: the same for models that an experiment saved, measured on the same waves. ``--quick``
+tries the first on small images in seconds: no result.
 """
 
 import argparse
-import time
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from escnn_unet import EscnnUNet
 from rich.console import Console
 from rich.table import Table
+from timing import Act, in_turn, ratio
+from torch import nn
 
 from equicomir.encoders.encoder import Encoder
 from equicomir.encoders.export import Ordinary
@@ -47,24 +53,15 @@ def made(make: Callable[..., Encoder], group: str, seed: int = 0, **options: obj
     return make(group=group, widths=widths, generator=generator, **options)
 
 
-def in_turn(
-    first: Callable[[], object], second: Callable[[], object], repeats: int
-) -> tuple[float, list[float]]:
-    """Median seconds of the first, and the ratios first / second, timed in turn."""
-    seconds, ratios = [], []
-    for repeat in range(repeats + 1):
-        took = []
-        for act in (first, second):
-            begun = time.perf_counter()
-            act()
-            took.append(time.perf_counter() - begun)
-        if repeat:  # the first builds caches
-            seconds.append(took[0])
-            ratios.append(took[0] / took[1])
-    return float(np.median(seconds)), ratios
+def of_escnn(make: Callable[..., Encoder], group: str, size: int) -> EscnnUNet | None:
+    """The same network of escnn's modules; None where there is no symmetry or no such network."""
+    if make is not steerable or group == "C1":
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # escnn prints while it solves for O(2)
+        return EscnnUNet(group, WIDTHS.get(group, (2, 4, 8)), size)
 
 
-def training_step(encoder: Encoder, images: Images) -> Callable[[], object]:
+def training_step(encoder: nn.Module, images: Images) -> Act:
     """One optimiser step, as training does it."""
     optimiser = torch.optim.Adam(encoder.parameters())
 
@@ -77,32 +74,39 @@ def training_step(encoder: Encoder, images: Images) -> Callable[[], object]:
     return step
 
 
-def inference(encoder: Encoder, images: Images) -> Callable[[], object]:
-    """One forward pass of the exported encoder."""
-    ordinary = Ordinary(encoder)
+def inference(network: nn.Module, images: Images) -> Act:
+    """One forward pass, once exported; of escnn's network in eval mode."""
+    ready = Ordinary(network) if isinstance(network, Encoder) else network.eval()
 
     def run() -> None:
         with torch.inference_mode():
-            ordinary(images)
+            ready(images)
 
     return run
 
 
-def cost_table(repeats: int) -> Table:
-    """Ratios to the plain network."""
-    table = Table(title=f"Cost, {torch.get_num_threads()} threads, ratio to plain (least to most)")
-    for heading in ("encoder", "kernel", "parameters", "of plain", "training step", "inference"):
+def cost_table(repeats: int, quick: bool = False) -> Table:
+    """Ratios to the plain network and to escnn's."""
+    table = Table(title=f"Cost, {torch.get_num_threads()} threads: ratios (least to most)")
+    words = ("encoder", "kernel", "weights", "of plain")
+    ratios = ("step / plain", "step / escnn", "inference / plain", "inference / escnn")
+    for heading in (*words, *ratios):
         table.add_column(heading, justify="left" if heading == "encoder" else "right")
     generator = torch.Generator().manual_seed(0)
-    patches = torch.randn(12, 1, 96, 96, generator=generator)
-    image = torch.randn(1, 1, 512, 512, generator=generator)
-    for make, group, size in COSTS:
-        ours, control = (made(m, group, kernel_size=size) for m in (make, plain))
-        _, steps = in_turn(training_step(ours, patches), training_step(control, patches), repeats)
-        _, passes = in_turn(inference(ours, image), inference(control, image), repeats)
-        counts = [sum(p.numel() for p in e.parameters()) for e in (ours, control)]
-        ratios = (f"{np.median(r):.2f} ({min(r):.2f} to {max(r):.2f})" for r in (steps, passes))
-        table.add_row(named(make, group), f"{size} x {size}", *map(str, counts), *ratios)
+    patches = torch.randn(*((2, 1, 32, 32) if quick else (12, 1, 96, 96)), generator=generator)
+    image = torch.randn(*((1, 1, 64, 64) if quick else (1, 1, 512, 512)), generator=generator)
+    for make, group, size in COSTS[2:3] if quick else COSTS:
+        made_by = {m.__name__: made(m, group, kernel_size=size) for m in (make, plain)}
+        networks: dict[str, nn.Module] = {"ours": made_by[make.__name__], "plain": made_by["plain"]}
+        peer = of_escnn(make, group, size)
+        networks |= {} if peer is None else {"escnn": peer}
+        counts = [sum(p.numel() for p in networks[n].parameters()) for n in ("ours", "plain")]
+        cells = []
+        for act, images in ((training_step, patches), (inference, image)):
+            took = in_turn({name: act(n, images) for name, n in networks.items()}, repeats)
+            others = ("plain", "escnn")
+            cells += [ratio(took["ours"], took[o]) if o in took else "" for o in others]
+        table.add_row(named(make, group), f"{size} x {size}", *map(str, counts), *cells)
     return table
 
 
@@ -198,8 +202,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="of each timing; 0 for none")
     parser.add_argument("--seeds", type=int, default=3, help="untrained; 0 for none")
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="saved models")
+    parser.add_argument("--quick", action="store_true", help="one small cost alone: no result")
     chosen = parser.parse_args()
-    console = Console(width=110)
+    console = Console(width=150)
+    if chosen.quick:
+        console.print(cost_table(1, quick=True))
+        return
     if chosen.repeats:
         console.print(cost_table(chosen.repeats))
     if chosen.seeds:

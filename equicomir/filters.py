@@ -140,6 +140,9 @@ def butterworth_high_pass(cutoff: float, order: int = 2) -> Filter:
         cutoff: in cycles per pixel, in (0, 0.5].
         order: 1 or more; the steeper, the further it reaches.
 
+    Returns:
+        The filter.
+
     Raises:
         TypeError, ValueError: ``cutoff`` or ``order`` is not such a number.
 
@@ -212,6 +215,9 @@ def difference_of_gaussians(peak: float, ratio: float = 1.6) -> Filter:
         peak: the frequency of greatest response, in cycles per pixel, in (0, 0.5].
         ratio: wide over narrow standard deviation, above 1; at 1.6 nearly the Laplacian of
             Gaussian, the greater the broader the band.
+
+    Returns:
+        The filter.
 
     Raises:
         TypeError, ValueError: ``peak`` or ``ratio`` is not such a number.
@@ -315,6 +321,9 @@ def high_pass_of(family: HighPass, cutoff: float) -> Filter:
     Args:
         family: one of :data:`HighPass`.
         cutoff: in cycles per pixel, in (0, 0.5].
+
+    Returns:
+        The filter.
 
     Raises:
         TypeError, ValueError: there is no such family or cut-off.

@@ -80,5 +80,13 @@ def check(claim: Property, *, examples: int = 12) -> Verdict:
 
 
 def gate(claims: Sequence[Property], *, examples: int = 12) -> list[Verdict]:
-    """Check every property; the caller goes no further unless all held."""
+    """Check every property; the caller goes no further unless all held.
+
+    Args:
+        claims: what must hold.
+        examples: cases that are tried of each.
+
+    Returns:
+        One verdict a claim, in order.
+    """
     return [check(claim, examples=examples) for claim in claims]

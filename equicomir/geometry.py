@@ -117,6 +117,13 @@ def transform_points(matrix: Matrix, points: Points) -> Points:
 def corners(height: int, width: int) -> Points:
     """The four corner pixels of an image, shape (4, 2), as (row, column).
 
+    Args:
+        height: in pixels.
+        width: likewise.
+
+    Returns:
+        Top left, top right, bottom left, bottom right.
+
     Example:
         >>> corners(3, 2).tolist()
         [[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]]

@@ -41,7 +41,17 @@ class Case:
     scale: float
 
     def images(self, batch: int, channels: int, size: int, dtype: torch.dtype) -> Images:
-        """Random non-constant images (batch, channels, size, size), from the seed."""
+        """Random non-constant images (batch, channels, size, size), from the seed.
+
+        Args:
+            batch: how many.
+            channels: of each.
+            size: height and width, in pixels.
+            dtype: floating.
+
+        Returns:
+            (batch, channels, size, size).
+        """
         generator = torch.Generator().manual_seed(self.seed)
         x = torch.randn(batch, channels, size, size, generator=generator, dtype=torch.float64)
         return (self.scale * x).to(dtype)
@@ -76,7 +86,15 @@ class Property:
 
 
 def relative_error(came: Tensor, expected: Tensor) -> float:
-    """||came - expected|| / ||expected - mean expected||; infinite where it is not a number."""
+    """||came - expected|| / ||expected - mean expected||; infinite where it is not a number.
+
+    Args:
+        came: of any shape.
+        expected: of the same.
+
+    Returns:
+        0 where they are equal.
+    """
     spread = (expected - expected.mean()).norm()
     error = float((came - expected).norm() / spread.clamp(min=_TINY))
     return error if math.isfinite(error) else math.inf
@@ -108,6 +126,9 @@ def quarter_turn_error(
         size_multiple: sizes that are multiples of this, plus ``size_offset``, are valid.
         size_offset: see there.
         act: turns the input so many times; given where the input's channels are not scalars.
+
+    Returns:
+        As :func:`relative_error`.
 
     Example:
         >>> case = Case(0, 4, 2, 1, False, 1.0)
@@ -163,7 +184,18 @@ def of_encoder(
     size_multiple: int = 4,
     size_offset: int = 0,
 ) -> list[Property]:
-    """What must hold of a rotation-equivariant encoder in float32."""
+    """What must hold of a rotation-equivariant encoder in float32.
+
+    Args:
+        name: of the encoder, as a claim names it.
+        encoder: any map of images.
+        channels: of its input.
+        size_multiple: sizes that are multiples of this, plus ``size_offset``, are valid.
+        size_offset: see there.
+
+    Returns:
+        The claims, for :func:`equicomir.gate.gate`.
+    """
     return [
         Property(
             f"{name}: turning the image by quarter turns turns its representation",
@@ -183,13 +215,29 @@ def of_encoder(
 
 
 def constant_response(image_filter: Callable[[Images], Images], case: Case) -> float:
-    """The greatest response to constant images of values up to about ten."""
+    """The greatest response to constant images of values up to about ten.
+
+    Args:
+        image_filter: any map of images.
+        case: the values.
+
+    Returns:
+        0 for a high-pass.
+    """
     values = case.images(case.batch, 1, 1, torch.float64) * 3
     return float(image_filter(values.expand(-1, -1, 32, 32).clone()).abs().max())
 
 
 def linearity_error(image_filter: Callable[[Images], Images], case: Case) -> float:
-    """How far filter(a x + y) is from a filter(x) + filter(y)."""
+    """How far filter(a x + y) is from a filter(x) + filter(y).
+
+    Args:
+        image_filter: any map of images.
+        case: the images, and the factor a.
+
+    Returns:
+        As :func:`relative_error`.
+    """
     x, y = case.images(2, 1, 32, torch.float64).split(1)
     factor = case.batch - 0.5
     together = image_filter(factor * x + y)
@@ -197,7 +245,15 @@ def linearity_error(image_filter: Callable[[Images], Images], case: Case) -> flo
 
 
 def filter_turn_error(image_filter: Callable[[Images], Images], case: Case) -> float:
-    """How far the filter is from commuting with quarter turns."""
+    """How far the filter is from commuting with quarter turns.
+
+    Args:
+        image_filter: any map of images.
+        case: the images and the turn.
+
+    Returns:
+        As :func:`relative_error`.
+    """
     x = case.images(case.batch, 1, 4 * case.blocks, torch.float64)
     turned_after = quarter_turn(image_filter(x), case.quarter_turns)
     return relative_error(image_filter(quarter_turn(x, case.quarter_turns)), turned_after)
@@ -222,39 +278,99 @@ Loss = Callable[[Stack], Tensor]
 
 
 def representations(case: Case, channels: int, size: int) -> Stack:
-    """Random representations of two modalities, (2, batch, channels, size, size), float64."""
+    """Random representations of two modalities, (2, batch, channels, size, size), float64.
+
+    Args:
+        case: whose seed draws them.
+        channels: of each.
+        size: height and width, in pixels.
+
+    Returns:
+        (2, batch, channels, size, size).
+    """
     every = case.images(2 * case.batch, channels, size, torch.float64)
     return every.reshape(2, case.batch, channels, size, size)
 
 
 def naive_error(loss: Loss, naive: Loss, case: Case, *, channels: int, size: int) -> float:
-    """|loss - its naive form|, relative to one nat or the loss, whichever is more."""
+    """|loss - its naive form|, relative to one nat or the loss, whichever is more.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        naive: the same by its definition.
+        case: whose representations.
+        channels: of them.
+        size: of them, in pixels.
+
+    Returns:
+        0 where both agree; infinite where one is not a number.
+    """
     y = representations(case, channels, size)
     expected = float(naive(y))
     return _finite(abs(float(loss(y)) - expected) / max(1.0, abs(expected)))
 
 
 def loss_turn_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
-    """How much the loss changes when all representations are turned together."""
+    """How much the loss changes when all representations are turned together.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        case: the representations and the turn.
+        channels: of them.
+        size: of them, in pixels.
+
+    Returns:
+        In units of the loss.
+    """
     y = representations(case, channels, size)
     return _finite(abs(float(loss(y)) - float(loss(quarter_turn(y, case.quarter_turns)))))
 
 
 def loss_mirror_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
-    """How much the loss changes when all representations are mirrored together."""
+    """How much the loss changes when all representations are mirrored together.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        case: whose representations.
+        channels: of them.
+        size: of them, in pixels.
+
+    Returns:
+        In units of the loss.
+    """
     y = representations(case, channels, size)
     return _finite(abs(float(loss(y)) - float(loss(y.flip(-1)))))
 
 
 def offset_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
-    """How much the loss changes when a different constant is added to each representation."""
+    """How much the loss changes when a different constant is added to each representation.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        case: whose representations.
+        channels: of them.
+        size: of them, in pixels.
+
+    Returns:
+        In units of the loss.
+    """
     y = representations(case, channels, size)
     offsets = representations(case, channels, 1)
     return _finite(abs(float(loss(y + 5 * offsets.flip(1))) - float(loss(y))))
 
 
 def gradient_sum_error(loss: Loss, case: Case, *, channels: int, size: int) -> float:
-    """|sum| of the gradient over the pixels of a representation, relative to its size."""
+    """|sum| of the gradient over the pixels of a representation, relative to its size.
+
+    Args:
+        loss: of (2, batch, channels, size, size).
+        case: whose representations.
+        channels: of them.
+        size: of them, in pixels.
+
+    Returns:
+        0 where a constant that is added changes nothing; at most 1.
+    """
     y = representations(case, channels, size).requires_grad_()
     (gradient,) = torch.autograd.grad(loss(y), y)
     total = gradient.sum((-2, -1)).abs().max()
@@ -273,6 +389,9 @@ def of_loss(
         channels: of the representations.
         filtered: whether it compares high-passed representations; then constants must not
             matter (for an unfiltered loss they do).
+
+    Returns:
+        The claims, for :func:`equicomir.gate.gate`.
     """
     shape = {"channels": channels, "size": size}
     found = [

@@ -154,6 +154,9 @@ def aligned(
         transform: what elastix adds is trusted as far as the rigid transform it begins with, whose
             ``score_by_angle`` stays.
 
+    Returns:
+        The alignment, with ``confidence`` and ``trusted``.
+
     Raises:
         TypeError, ValueError: as the method; or elastix is asked for and not there.
     """
@@ -209,6 +212,9 @@ def as_image(name: str, image: Array | torch.Tensor, channels: int) -> Image:
         name: of the argument, for errors.
         image: (height, width), for one channel, or (channels, height, width).
         channels: how many there should be.
+
+    Returns:
+        Shape (channels, height, width), float32.
 
     Raises:
         TypeError: no array of real numbers.

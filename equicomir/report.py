@@ -40,7 +40,15 @@ class Row:
 def rows_of(
     outcomes: Sequence[tuple[str, str, Sequence[Outcome]]], levels: Sequence[str]
 ) -> list[Row]:
-    """Summarise (method, input, outcomes) by level."""
+    """Summarise (method, input, outcomes) by level.
+
+    Args:
+        outcomes: method, input in words, and the outcomes of its pairs.
+        levels: a summary each.
+
+    Returns:
+        One row a method.
+    """
     rows = []
     for method, given, all_outcomes in outcomes:
         by_level = [[o for o in all_outcomes if o.pair.level == level] for level in levels]
@@ -83,7 +91,16 @@ def _table(rows: Sequence[Row], levels: Sequence[str]) -> list[list[str]]:
 
 
 def terminal_tables(title: str, rows: Sequence[Row], levels: Sequence[str]) -> list[Table]:
-    """The table of methods for a terminal of 80 columns: one a level, below each other."""
+    """The table of methods for a terminal of 80 columns: one a level, below each other.
+
+    Args:
+        title: of each.
+        rows: one a method.
+        levels: one table each.
+
+    Returns:
+        Tables for :mod:`rich`.
+    """
     tables = []
     for index, level in enumerate(levels):
         table = Table(
@@ -104,7 +121,15 @@ def terminal_tables(title: str, rows: Sequence[Row], levels: Sequence[str]) -> l
 
 
 def markdown_table(rows: Sequence[Row], levels: Sequence[str]) -> str:
-    """The same table in Markdown."""
+    """The same table in Markdown.
+
+    Args:
+        rows: one a method.
+        levels: as in the rows.
+
+    Returns:
+        The lines of the table.
+    """
     headings, *lines = _table(rows, levels)
     lines = [headings, ["---"] * len(headings), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
@@ -184,7 +209,13 @@ def checkerboards(
 def score_curve(
     path: Path, score_by_angle: Sequence[tuple[float, float]], true_degrees: float
 ) -> None:
-    """Best score at each rotation tried, with the true angle."""
+    """Best score at each rotation tried, with the true angle.
+
+    Args:
+        path: of the picture that is written.
+        score_by_angle: pairs of degrees and score.
+        true_degrees: the angle that is right.
+    """
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
     # The circle is cut opposite the true angle, so that its neighbourhood is in one piece.
@@ -203,7 +234,12 @@ def score_curve(
 
 
 def overview(path: Path, pictures: Sequence[Path]) -> None:
-    """Four pictures of one size as one, two by two."""
+    """Four pictures of one size as one, two by two.
+
+    Args:
+        path: of the picture that is written.
+        pictures: four files.
+    """
     from skimage import io
 
     first, second, third, fourth = (io.imread(p)[..., :3] for p in pictures)

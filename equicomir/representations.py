@@ -80,6 +80,9 @@ class EncoderSettings:
             in_channels: of its images, without the extra layers.
             generator: draws the first weights.
 
+        Returns:
+            The encoder, untrained.
+
         Raises:
             ValueError: the settings name no encoder or layer that there is, or a layer that is no
                 scalar for an encoder that is equivariant but knows scalars only.
@@ -247,6 +250,13 @@ class Representations(nn.Module):
 
     def comparable(self, modality: str, images: Images) -> Images:
         """What is to be compared of images: :meth:`encode`, then :meth:`compared`.
+
+        Args:
+            modality: whose encoder to use.
+            images: (batch, channels, height, width), in the instrument's own units.
+
+        Returns:
+            (batch, representation channels, height, width).
 
         Example:
             >>> scaling, rng = Scaling((0.0,), (1.0,)), torch.Generator().manual_seed(0)

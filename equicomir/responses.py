@@ -25,12 +25,29 @@ def gaussian(f: Tensor, cutoff: float) -> Tensor:
 
 
 def butterworth(f: Tensor, cutoff: float, order: int) -> Tensor:
-    """1 - 1 / (1 + (f / cutoff)^(2 order))."""
+    """1 - 1 / (1 + (f / cutoff)^(2 order)).
+
+    Args:
+        f: frequencies, in cycles per pixel.
+        cutoff: where it is one half.
+        order: the steeper, the greater.
+
+    Returns:
+        The response at each.
+    """
     return 1 - 1 / (1 + (f / cutoff) ** (2 * order))
 
 
 def step(f: Tensor, cutoff: float) -> Tensor:
-    """0 below the cut-off, 1 above, 1/2 at it: within 1e-9, as frequencies are rounded."""
+    """0 below the cut-off, 1 above, 1/2 at it: within 1e-9, as frequencies are rounded.
+
+    Args:
+        f: frequencies, in cycles per pixel.
+        cutoff: likewise.
+
+    Returns:
+        The response at each.
+    """
     above = f - cutoff
     return torch.where(above.abs() <= 1e-9, 0.5, (above > 0).to(f.dtype))
 
@@ -39,6 +56,14 @@ def two_gaussians(f: Tensor, peak: float, ratio: float) -> Tensor:
     """The narrow blur less the wide one, whose standard deviation is ``ratio`` times as great.
 
     Their difference e^-a - e^-(ratio^2 a), at a = narrow (f / peak)^2, is greatest at a = narrow.
+
+    Args:
+        f: frequencies, in cycles per pixel.
+        peak: where it is one.
+        ratio: above 1.
+
+    Returns:
+        The response at each.
     """
     narrow = 2 * math.log(ratio) / (ratio**2 - 1)
     wide = ratio**2 * narrow
@@ -48,7 +73,15 @@ def two_gaussians(f: Tensor, peak: float, ratio: float) -> Tensor:
 
 
 def laplacian(f: Tensor, peak: float) -> Tensor:
-    """(f / peak)^2 e^(1 - (f / peak)^2)."""
+    """(f / peak)^2 e^(1 - (f / peak)^2).
+
+    Args:
+        f: frequencies, in cycles per pixel.
+        peak: where it is one.
+
+    Returns:
+        The response at each.
+    """
     squared = (f / peak) ** 2
     return squared * torch.exp(1 - squared)
 
@@ -60,6 +93,10 @@ def complement(response: Response, f: Tensor) -> Tensor:
 
 def frequencies(height: int, width: int) -> Tensor:
     """|f| of every coefficient of ``torch.fft.rfft2``.
+
+    Args:
+        height: of the image, in pixels.
+        width: likewise.
 
     Returns:
         Shape (height, width // 2 + 1), in cycles per pixel, float64.
@@ -102,6 +139,9 @@ def leaks(response: Response, frequency: float) -> Leaks:
         response: whose kernel.
         frequency: its cut-off or peak. From 1/60 cycles per pixel a sample is a pixel. The kernel
             of a lower one is wide and smooth: it is sampled so that it is as wide as that of 1/60.
+
+    Returns:
+        How much of the kernel lies beyond each distance.
 
     Example:
         >>> leaks(torch.ones_like, 0.1).beyond(0) < 1e-12  # the identity reaches nowhere

@@ -127,6 +127,13 @@ def default_tile(settings: EncoderSettings) -> int:
 def checked_tile(tile: int | None, settings: EncoderSettings) -> int:
     """The tile asked for, or the default.
 
+    Args:
+        tile: in pixels; None for the default.
+        settings: of the encoder.
+
+    Returns:
+        In pixels.
+
     Raises:
         TypeError: it is no whole number.
         ValueError: it is too small, or as for :func:`reach`.

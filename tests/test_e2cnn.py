@@ -287,3 +287,11 @@ def test_after_install_a_script_for_e2cnn_runs_unchanged():
 def test_the_import_says_nothing():
     done = run("-W", "error", "-c", "import equicomir.e2cnn")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_type_of_some_fields():
+    space = gspaces.Rot2dOnR2(4)
+    every = nn.FieldType(space, [space.trivial_repr, space.regular_repr, space.trivial_repr])
+    some = every.index_select([1, 0])
+    assert some == nn.FieldType(space, [space.regular_repr, space.trivial_repr])
+    assert some != every.index_select([0, 1])

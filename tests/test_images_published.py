@@ -193,6 +193,7 @@ def test_pairs_are_listed_as_published(tmp_path, subset, wrapped):
             assert pair.fixed.stem == f"{pair.name}_R"
             assert pair.moving.stem == f"{pair.name}_T"
             assert pair.fixed_corners.tolist() == [[0, 0], [12, 0], [12, 12], [0, 12]]
+            assert pair.moving_corners.shape == (4, 2)
             assert read_image(pair.moving).shape == (1, 12, 12)
 
 

@@ -39,7 +39,11 @@ class Check:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask the gate; as :func:`equicomir.cli.main`."""
+    """Ask the gate; as :func:`equicomir.cli.main`.
+
+    Raises:
+        ValueError: an option or a file will not do; it is named.
+    """
     options = parsed(Check, arguments, prog="equicomir check")
     if options.examples < 1:
         raise ValueError(f"--examples: expected at least 1, got {options.examples}.")

@@ -40,7 +40,11 @@ class Data:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List or fetch; as :func:`equicomir.cli.main`."""
+    """List or fetch; as :func:`equicomir.cli.main`.
+
+    Raises:
+        ValueError: an option or a file will not do; it is named.
+    """
     options = parsed(Data, arguments, prog="equicomir data")
     if options.act == "list":
         if options.name:

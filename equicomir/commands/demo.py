@@ -88,7 +88,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def turned_pair(parts: Parts, seed: int) -> TestPair:
-    """A pair of the test part whose rotation is seen at a glance."""
+    """A pair of the test part whose rotation is seen at a glance.
+
+    Args:
+        parts: whose test part.
+        seed: of the draw.
+
+    Returns:
+        One pair.
+    """
     fixed, moving = parts.modalities
     drawn = draw_pairs(
         parts.test,

@@ -49,7 +49,11 @@ class Encode:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Encode; as :func:`equicomir.cli.main`."""
+    """Encode; as :func:`equicomir.cli.main`.
+
+    Raises:
+        ValueError: an option or a file will not do; it is named.
+    """
     options = parsed(Encode, arguments, prog="equicomir encode")
     if options.out.suffix.lower() not in _ENDINGS:
         raise ValueError(
@@ -95,6 +99,9 @@ def open_for(
         modality: that somebody said the image is.
         path: of the image.
         option: by which another modality is said, for errors.
+
+    Returns:
+        The file, of which nothing has been read yet.
 
     Raises:
         ValueError: the model does not know the modality, or the file is no image of it.

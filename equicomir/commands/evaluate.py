@@ -66,7 +66,11 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate; as :func:`equicomir.cli.main`."""
+    """Evaluate; as :func:`equicomir.cli.main`.
+
+    Raises:
+        ValueError: an option or a file will not do; it is named.
+    """
     options = parsed(Evaluate, arguments, prog="equicomir evaluate")
     levels = list(dict.fromkeys(options.level))
     for name, least, value in (("width", 16, options.width), ("pairs", 1, options.pairs)):
@@ -112,6 +116,10 @@ def main(arguments: Sequence[str]) -> int:
 def check_channels(model: Representations, scenes: Sequence[Scene]) -> None:
     """Refuse scenes of other images than those the model was trained on.
 
+    Args:
+        model: that is to encode them.
+        scenes: with their images.
+
     Raises:
         ValueError: a modality has another number of channels, or is unknown.
     """
@@ -129,7 +137,17 @@ def check_channels(model: Representations, scenes: Sequence[Scene]) -> None:
 def run(
     model: Representations, pairs: Sequence[TestPair], scenes: Sequence[Scene], output: Output
 ) -> list[Outcome]:
-    """Register every pair through a model, with a bar."""
+    """Register every pair through a model, with a bar.
+
+    Args:
+        model: whose representations are registered.
+        pairs: the list.
+        scenes: that the pairs are cut from.
+        output: where the bar is drawn.
+
+    Returns:
+        One outcome a pair, in order.
+    """
     method = partial(register_by, model.comparable)
     outcomes = []
     with output.progress(f"registering {len(pairs)} pairs", len(pairs)) as advance:
@@ -140,7 +158,14 @@ def run(
 
 
 def show(outcomes: Sequence[Outcome], levels: Sequence[str], title: str, output: Output) -> None:
-    """Tell success and error at each level, as tables or as JSON."""
+    """Tell success and error at each level, as tables or as JSON.
+
+    Args:
+        outcomes: of all pairs.
+        levels: a table each.
+        title: of the tables.
+        output: how it is told.
+    """
     if not (output.quiet or output.json):
         rows = report.rows_of([("search", "learned", outcomes)], levels)
         for table in report.terminal_tables(title, rows, levels):

@@ -37,7 +37,11 @@ class Export:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export; as :func:`equicomir.cli.main`."""
+    """Export; as :func:`equicomir.cli.main`.
+
+    Raises:
+        ValueError: an option or a file will not do; it is named.
+    """
     options = parsed(Export, arguments, prog="equicomir export")
     if options.onnx.suffix.lower() != ".onnx":
         raise ValueError(f"--onnx: expected a name that ends in .onnx, got {options.onnx.name}.")
@@ -64,7 +68,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def what_it_expects(model: Representations, modality: str) -> dict[str, Any]:
-    """What must be done to an image before the exported network sees it."""
+    """What must be done to an image before the exported network sees it.
+
+    Args:
+        model: that is exported.
+        modality: of the image.
+
+    Returns:
+        JSON values.
+    """
     encoder = model.encoder(modality)
     return {
         "modality": modality,

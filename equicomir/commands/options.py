@@ -77,7 +77,15 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, total: float | None) -> Iterator[Any]:
-        """A bar on standard error; what is yielded is called with how much more is done."""
+        """A bar on standard error; what is yielded is called with how much more is done.
+
+        Args:
+            label: before the bar.
+            total: how much there is to do; None where that is not known.
+
+        Returns:
+            A context manager, which gives a function of how much more is done.
+        """
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -138,6 +146,9 @@ def folder_to_write(folder: Path, *, holds: str = "") -> Path:
     Args:
         folder: asked for.
         holds: the file that a folder of earlier results would hold; empty where any will do.
+
+    Returns:
+        The folder.
 
     Raises:
         ValueError: it cannot be made or written, or holds earlier results.

@@ -34,6 +34,9 @@ def page_step(size: tuple[int, int], longest: int | None = None) -> float:
     Args:
         size: of the image.
         longest: side of the picture, in pixels; ``LONGEST_SIDE`` if None.
+
+    Returns:
+        At least 1.
     """
     return max(1.0, max(size) / (longest or LONGEST_SIDE))
 
@@ -131,6 +134,9 @@ def stretched(image: Array, inside: ArrayMask) -> Array:
     Args:
         image: (channels, height, width).
         inside: (height, width), what the percentiles are of.
+
+    Returns:
+        The shape of ``image``.
     """
     low, high = np.percentile(image[:, inside], [1, 99]) if inside.any() else (0.0, 1.0)
     return np.asarray(np.clip((image - low) / max(high - low, 1e-12), 0, 1))
@@ -144,6 +150,9 @@ def around_median(image: Array, inside: ArrayMask) -> Array:
     Args:
         image: (channels, height, width).
         inside: (height, width), what the median is of.
+
+    Returns:
+        (1, height, width).
     """
     grey = image.mean(0, keepdims=True)
     deviation = grey - (np.median(grey[:, inside]) if inside.any() else 0.0)

@@ -90,6 +90,9 @@ def verdict_words(alignment: Alignment, calibration: Calibration) -> str:
         alignment: with its confidence.
         calibration: that the confidence is of.
 
+    Returns:
+        A paragraph.
+
     Example:
         >>> from equicomir.registration.search import register
         >>> from equicomir.registration.verdict import read_calibration
@@ -114,6 +117,13 @@ def apart(one: float, other: float) -> tuple[str, str]:
     """Two probabilities with as many decimals, two or more, as tell them from each other.
 
     Up to four are also given where fewer would make one a 0 or 1 that it is not.
+
+    Args:
+        one: in [0, 1].
+        other: likewise.
+
+    Returns:
+        Both as text.
 
     Example:
         >>> apart(0.25, 0.5), apart(0.4996, 0.5), apart(0.9999, 0.5)
@@ -141,6 +151,9 @@ def reasons(
         method: "search" or "information".
         transform: the kind that was asked for.
         covered: fraction of the fixed image that the moving one covers, in [0, 1].
+
+    Returns:
+        The sentences.
     """
     said = []
     if transform == "rigid":

@@ -184,6 +184,14 @@ def register_pair(
 ) -> tuple[Alignment, dict[str, Any]]:
     """Register one pair and write what was found into the options' folder.
 
+    Args:
+        options: of the command.
+        model: that encodes; None for raw images.
+        names: modalities of the fixed and of the moving image; None for a raw one.
+        fixed_path: of the image.
+        moving_path: likewise.
+        called: the command, as it is written into the results.
+
     Returns:
         The alignment, and what was written of it: nothing where it failed.
 
@@ -280,7 +288,17 @@ def opened(
 def looks(
     model: Representations | None, modality: str | None, picture: Picture, output: Output
 ) -> tuple[Array, ArrayMask]:
-    """What is registered of an image, (channels, height, width), and where it is defined."""
+    """What is registered of an image, (channels, height, width), and where it is defined.
+
+    Args:
+        model: that encodes; None for raw images.
+        modality: of the image; None for a raw one.
+        picture: the image and where it is defined.
+        output: where the bar is drawn.
+
+    Returns:
+        Float (channels, height, width), and boolean (height, width).
+    """
     mask: ArrayMask = picture.mask.numpy()
     if model is None or modality is None:
         return picture.pixels.double().numpy(), mask

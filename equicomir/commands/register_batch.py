@@ -67,6 +67,13 @@ class Line:
 def pairs_of(fixed: Path, moving: Path) -> list[tuple[str, Path, Path]]:
     """The pairs of two folders, by name, in order.
 
+    Args:
+        fixed: folder of fixed images.
+        moving: folder of moving images.
+
+    Returns:
+        Name, fixed file and moving file of each.
+
     Raises:
         ValueError: a folder is missing or empty, or a file has no partner: it is named.
     """

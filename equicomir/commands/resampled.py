@@ -45,6 +45,9 @@ def read_picture(file: ImageFile, mask: Path | None) -> Picture:
         file: of the image.
         mask: of an image that is not zero where it counts, or None for everywhere.
 
+    Returns:
+        The pixels, and where they are defined and count.
+
     Raises:
         ValueError: a file is damaged, or the mask has another size; it is named.
     """
@@ -101,6 +104,9 @@ def on_pixels_of(fixed: ImageFile, moving: ImageFile, picture: Picture) -> Pictu
         moving: whose pixel size the picture has.
         picture: of the moving file.
 
+    Returns:
+        The image, with its mask.
+
     Raises:
         ValueError: the pixel sizes differ so much that nothing would be left, or too much come.
     """
@@ -120,6 +126,9 @@ def with_pixels(picture: Picture, own_to_common: Matrix) -> Picture:
     Args:
         picture: as it is.
         own_to_common: as :func:`between_pixels` gives it.
+
+    Returns:
+        The image, with its mask.
 
     Raises:
         ValueError: the pixel sizes differ so much that nothing would be left, or too much come.
@@ -147,7 +156,17 @@ def with_pixels(picture: Picture, own_to_common: Matrix) -> Picture:
 def to_own_pixels(
     alignment: Alignment, fixed: ImageFile, moving: ImageFile, picture: Picture
 ) -> Alignment:
-    """An alignment of what :func:`on_pixels_of` gave, in the moving image's own pixels."""
+    """An alignment of what :func:`on_pixels_of` gave, in the moving image's own pixels.
+
+    Args:
+        alignment: of the resampled image.
+        fixed: whose pixel size it was given.
+        moving: whose pixels are its own.
+        picture: as it was before, of the moving file.
+
+    Returns:
+        The alignment, in pixels of both files.
+    """
     matrix = own_to_common(fixed, moving)
     if np.array_equal(matrix, np.eye(3)):
         return alignment

@@ -200,6 +200,9 @@ def validation(
         scenes: of the validation part.
         settings: whose seed draws the pairs, as large as the patches.
 
+    Returns:
+        A function of a model: the greater, the better.
+
     Raises:
         ValueError: no scene has room for a pair.
     """

@@ -88,7 +88,17 @@ class GeneralOnR2(escnn.gspaces.GSpace2D):  # type: ignore[misc]  # escnn has no
         return FieldType(self, representations)
 
     def featurefield_action(self, input: Any, repr: Any, element: Any, order: int = 2) -> Any:
-        """Transform an array of fields (batch, channels, height, width) by a group element."""
+        """Transform an array of fields (batch, channels, height, width) by a group element.
+
+        Args:
+            input: (batch, channels, height, width).
+            repr: of the fields.
+            element: of the group.
+            order: of the spline that turns the plane.
+
+        Returns:
+            The same shape.
+        """
         check_element(element)
         channels = escnn.nn.FieldType(self, [repr]).fiber_representation(element).numpy()
         turned = (channels @ input.reshape(len(input), len(channels), -1)).reshape(input.shape)

@@ -21,6 +21,11 @@ class Encoder(nn.Module):
         size_multiple: valid heights and widths are multiples of this, plus ``size_offset``.
         size_offset: 0, or 1 where the grids of all resolutions keep their first and last pixel.
         least_size: smallest valid height and width.
+
+    Example:
+        >>> odd = Encoder(1, size_multiple=4, size_offset=1)
+        >>> odd.nearest_valid_size(32, 36), odd.least_size
+        ((33, 37), 5)
     """
 
     def __init__(
@@ -33,7 +38,15 @@ class Encoder(nn.Module):
         self.least_size = least_size or size_multiple + size_offset
 
     def nearest_valid_size(self, height: int, width: int) -> tuple[int, int]:
-        """The valid (height, width) nearest to the given one, rounding up on a tie."""
+        """The valid (height, width) nearest to the given one, rounding up on a tie.
+
+        Args:
+            height: in pixels.
+            width: likewise.
+
+        Returns:
+            Height and width that :meth:`forward` takes.
+        """
         m, offset = self.size_multiple, self.size_offset
         rows, columns = (
             max(self.least_size, (n - offset + m // 2) // m * m + offset) for n in (height, width)
@@ -42,6 +55,13 @@ class Encoder(nn.Module):
 
     def valid_size_around(self, height: int, width: int) -> tuple[int, int]:
         """The smallest valid (height, width) that holds the given one.
+
+        Args:
+            height: in pixels.
+            width: likewise.
+
+        Returns:
+            Height and width that :meth:`forward` takes, neither smaller than asked for.
 
         Example:
             >>> Encoder(1, size_multiple=4, size_offset=1).valid_size_around(32, 33)
@@ -91,7 +111,23 @@ def check_architecture(
     kernel_size: int,
     field_size: int,
 ) -> None:
-    """Refuse an impossible architecture, or one too large, naming the argument."""
+    """Refuse an impossible architecture, or one too large, naming the argument.
+
+    Args:
+        in_channels: of the image, at least 1.
+        representation_channels: likewise.
+        widths: one positive number a level.
+        kernel_size: odd.
+        field_size: channels of a feature field.
+
+    Raises:
+        ValueError: one of them is not, or together they are too large.
+
+    Example:
+        >>> check_architecture(1, 1, (2, 4), 4, 8)
+        Traceback (most recent call last):
+        ValueError: kernel_size: expected an odd number, got 4; the nearest is 5.
+    """
     if min(in_channels, representation_channels) < 1:
         raise ValueError(
             "in_channels, representation_channels: expected at least 1 each, got "

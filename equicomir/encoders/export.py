@@ -159,6 +159,15 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
     Raises:
         ImportError: onnx and onnxscript are not installed.
         OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from equicomir.encoders.plain import plain
+        >>> encoder = plain(widths=(1, 1), generator=torch.Generator().manual_seed(0)).eval()
+        >>> path = Path(tempfile.mkdtemp()) / "encoder.onnx"
+        >>> write_onnx(encoder, path)
+        >>> path.stat().st_size > 1000
+        True
     """
     try:
         import onnxscript  # noqa: F401

@@ -49,7 +49,12 @@ Field = int | None
 
 
 def input_channels(frequencies: tuple[int, ...]) -> int:
-    """Channels that input fields of these frequencies take: one a scalar, two any other."""
+    """Channels that input fields of these frequencies take: one a scalar, two any other.
+
+    Example:
+        >>> input_channels((0, 0, 1, 2))
+        6
+    """
     return sum(1 if frequency == 0 else 2 for frequency in frequencies)
 
 

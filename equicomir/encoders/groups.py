@@ -51,6 +51,7 @@ def parse_group(name: str) -> Group:
 
     Raises:
         ValueError: there is no such group; the nearest one is named.
+        TypeError: the name is no text.
 
     Example:
         >>> parse_group("D4")

@@ -28,6 +28,10 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
     Returns:
         That shape.
+
+    Example:
+        >>> mean_over_processes(torch.tensor([1.0, 2.0]))  # of one process
+        tensor([1., 2.])
     """
     if processes() == 1:
         return values
@@ -60,7 +64,12 @@ def _alone(norm: nn.Module) -> bool:
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Torch's, with the statistics of all processes."""
+    """Torch's, with the statistics of all processes.
+
+    Example:
+        >>> BatchNorm2d(3)(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (batch, channels, height, width)."""
@@ -68,7 +77,12 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """Torch's, with the statistics of all processes."""
+    """Torch's, with the statistics of all processes.
+
+    Example:
+        >>> BatchNorm3d(3)(torch.zeros(2, 3, 8, 4, 4)).shape
+        torch.Size([2, 3, 8, 4, 4])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (batch, channels, ...), three axes more."""

@@ -126,7 +126,19 @@ class RotoTranslationConvolution(nn.Module):
 
 
 class Projection(nn.Module):
-    """The greatest of the orientations of each field, then one linear combination of fields."""
+    """The greatest of the orientations of each field, then one linear combination of fields.
+
+    Args:
+        fields: that come in.
+        channels: that go out.
+        orientations: channels of each field.
+        generator: draws the first weights.
+
+    Example:
+        >>> project = Projection(2, 1, 8, torch.Generator().manual_seed(0))
+        >>> project(torch.rand(1, 16, 4, 4)).shape
+        torch.Size([1, 1, 4, 4])
+    """
 
     def __init__(
         self, fields: int, channels: int, orientations: int, generator: torch.Generator

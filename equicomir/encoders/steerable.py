@@ -180,7 +180,19 @@ class FourierActivation(nn.Module):
 
 
 def activation(fields: int, group: Group) -> list[nn.Module]:
-    """Normalisation and nonlinearity of feature fields of a group."""
+    """Normalisation and nonlinearity of feature fields of a group.
+
+    Args:
+        fields: how many.
+        group: whose fields.
+
+    Returns:
+        Modules, to be called one after the other.
+
+    Example:
+        >>> [type(module).__name__ for module in activation(2, parse_group("C8"))]
+        ['FieldNormalisation', 'ReLU']
+    """
     if group.order is None:
         return [FourierActivation(fields, group.mirrors)]
     return [FieldNormalisation(fields, group.field_size), nn.ReLU(inplace=True)]
@@ -266,7 +278,22 @@ def steerable(
 
 
 def image_fields(in_channels: int, frequencies: Sequence[int] | None) -> tuple[int, ...]:
-    """The fields of an image, one frequency each, checked against its channels."""
+    """The fields of an image, one frequency each, checked against its channels.
+
+    Args:
+        in_channels: of the image.
+        frequencies: 0, 1 or 2 for each field; scalars alone if None.
+
+    Returns:
+        The frequencies.
+
+    Raises:
+        ValueError: there is no such frequency, or the fields have another number of channels.
+
+    Example:
+        >>> image_fields(3, (0, 1))
+        (0, 1)
+    """
     if frequencies is None:
         return (0,) * in_channels
     known = tuple(frequencies)

@@ -26,6 +26,10 @@ class DenseBlock(nn.Module):
         channels: of the input.
         keep_input: whether the input is part of the output; on the way up it is not, or channels
             would grow from block to block.
+
+    Source:
+        Jégou et al., The one hundred layers Tiramisu, 2017, arXiv 1611.09326; as in CoMIR,
+        arXiv 2006.06325.
     """
 
     def __init__(self, channels: int, *, keep_input: bool) -> None:
@@ -50,7 +54,16 @@ class DenseBlock(nn.Module):
 
 
 class Tiramisu(Encoder):
-    """The network; see :func:`tiramisu`."""
+    """The network; see :func:`tiramisu`.
+
+    Args:
+        in_channels: of the image.
+        representation_channels: of the representation.
+
+    Source:
+        Jégou et al., The one hundred layers Tiramisu, 2017, arXiv 1611.09326; as in CoMIR,
+        arXiv 2006.06325.
+    """
 
     def __init__(self, in_channels: int, representation_channels: int) -> None:
         super().__init__(in_channels, size_multiple=2**_LEVELS)

@@ -75,6 +75,14 @@ class FieldNormalisation(nn.Module):
     """Batch normalisation with one mean, variance, scale and shift a regular field.
 
     Statistics shared by the channels of a field are what their permutation cannot change.
+
+    Args:
+        fields: how many.
+        field_size: channels of each.
+
+    Example:
+        >>> FieldNormalisation(2, 4)(torch.rand(1, 8, 5, 5)).shape
+        torch.Size([1, 8, 5, 5])
     """
 
     def __init__(self, fields: int, field_size: int) -> None:
@@ -90,7 +98,12 @@ class FieldNormalisation(nn.Module):
 
 
 class Residual(nn.Module):
-    """What a block makes of its input, added to the input."""
+    """What a block makes of its input, added to the input.
+
+    Example:
+        >>> Residual(nn.Identity())(torch.ones(2))
+        tensor([2., 2.])
+    """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -118,6 +131,10 @@ class UNet(Encoder):
 
     Raises:
         ValueError: ``parity`` or ``pooling`` is none of these.
+
+    Source:
+        Ronneberger, Fischer and Brox, U-Net, 2015, arXiv 1505.04597; but fields are added on the
+        way up, not put side by side.
     """
 
     def __init__(

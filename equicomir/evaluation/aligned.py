@@ -77,6 +77,10 @@ def _checked_mask(mask: object, batch: int, size: tuple[int, ...]) -> Tensor:
 def check_channels(first: Images, second: Images) -> None:
     """Refuse two images whose channels cannot be compared one with one, or one with each.
 
+    Args:
+        first: (batch, channels, height, width).
+        second: likewise.
+
     Raises:
         ValueError: both have several channels, and not as many.
 
@@ -97,6 +101,9 @@ def eroded(inside: Bool[Tensor, "batch h w"], pixels: int) -> Bool[Tensor, "batc
     Args:
         inside: boolean (batch, height, width); beyond the border nothing is valid.
         pixels: how far a measure reaches.
+
+    Returns:
+        Boolean (batch, height, width).
 
     Raises:
         ValueError: nowhere, in no image of the batch.

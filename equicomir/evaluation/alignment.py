@@ -19,6 +19,14 @@ SUCCESS_FRACTION = 0.02
 def corner_error(truth: Matrix, found: Matrix, width: int) -> float:
     """Mean distance, in pixels, between the corners mapped by the two transforms.
 
+    Args:
+        truth: 3 x 3, from moving to fixed.
+        found: likewise.
+        width: of the patches, in pixels.
+
+    Returns:
+        In pixels.
+
     Example:
         >>> from equicomir.geometry import rigid
         >>> corner_error(np.eye(3), rigid(0, (3, 4)), 64)
@@ -65,6 +73,9 @@ def evaluate(method: Method, pairs: Sequence[TestPair], scenes: Sequence[Scene])
 
     Returns:
         One outcome a pair, in the list's order.
+
+    Source:
+        Lu et al., PLOS ONE 2022, doi 10.1371/journal.pone.0276196; but a failure counts as one.
     """
     by_name = {scene.name: scene for scene in scenes}
     outcomes = []

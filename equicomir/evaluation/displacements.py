@@ -99,6 +99,9 @@ def draw_pairs(
 
     Raises:
         ValueError: no place of the scenes will do.
+
+    Source:
+        Lu et al., PLOS ONE 2022, doi 10.1371/journal.pone.0276196, with :data:`LEVELS`.
     """
     places = {scene.name: _places(scene, modalities, width, least_content) for scene in scenes}
     names = [name for name, found in places.items() if len(found)]
@@ -162,7 +165,19 @@ def _places(
 
 
 def write_pairs(path: Path, pairs: Iterable[TestPair]) -> None:
-    """Write the list as CSV, one line a pair."""
+    """Write the list as CSV, one line a pair.
+
+    Args:
+        path: of the file; its folder exists.
+        pairs: to be written, in order.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "pairs.csv"
+        >>> write_pairs(path, [])
+        >>> read_pairs(path)
+        []
+    """
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(TestPair)], lineterminator="\n")
         writer.writeheader()
@@ -174,6 +189,13 @@ def read_pairs(path: Path) -> list[TestPair]:
 
     Raises:
         ValueError: the file is not such a list; it is named.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "pairs.csv"
+        >>> write_pairs(path, [])
+        >>> read_pairs(path)
+        []
     """
     try:
         with path.open(newline="") as file:
@@ -212,6 +234,10 @@ def cut_pair(pair: TestPair, scenes: Mapping[str, Scene]) -> tuple[Array, Array,
 
     Raises:
         KeyError: the scene or modality is not there.
+
+    Source:
+        Lu et al., PLOS ONE 2022, doi 10.1371/journal.pone.0276196; with real context in place of
+        mirrored borders.
     """
     scene, w = scenes[pair.scene], pair.width
     rows, columns = (pair.row, pair.row + w), (pair.column, pair.column + w)

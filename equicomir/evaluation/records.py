@@ -93,6 +93,13 @@ def append(
     Raises:
         TypeError, ValueError: a fact is no JSON value; or the last line of the file is damaged.
         OSError: the file cannot be written; it is as it was before.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "records.jsonl"
+        >>> append(path, [], settings={"seed": 0}, method="search")
+        >>> [record["method"] for record in read(path)]
+        ['search']
     """
     pairs = [
         {
@@ -219,6 +226,13 @@ def done(path: Path) -> dict[str, Record]:
 
     Raises:
         ValueError: the file is damaged, or a run stands in it twice.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "records.jsonl"
+        >>> append(path, [], settings={"seed": 0})
+        >>> list(done(path)) == [run_key({"seed": 0})]
+        True
     """
     found: dict[str, Record] = {}
     for record in read(path):
@@ -252,6 +266,9 @@ def claim(path: Path, key: str) -> Iterator[bool]:
     Args:
         path: of the records, in whose folder the locks lie while runs go on.
         key: of :func:`run_key`.
+
+    Returns:
+        A context manager, which gives whether the run is this process's.
 
     Example:
         >>> import tempfile

@@ -43,6 +43,13 @@ def register_by(
 
     Raises:
         ValueError: nothing was found, or it cannot take what was encoded.
+
+    Example:
+        >>> image = np.random.default_rng(0).normal(size=(1, 8, 8)).repeat(8, 1).repeat(8, 2)
+        >>> mask = np.ones((64, 64), bool)
+        >>> found = register_by(lambda _, x: x, image, image, mask, ("T1", "T1"))
+        >>> bool(np.allclose(found, np.eye(3), atol=0.05))
+        True
     """
     encoded = []
     for modality, image in zip(modalities, (fixed, moving), strict=True):

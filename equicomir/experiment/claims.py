@@ -40,6 +40,9 @@ def claims(model: Representations, settings: TrainingSettings) -> list[propertie
     Args:
         model: untrained or trained.
         settings: of its training.
+
+    Returns:
+        The claims, for :func:`equicomir.gate.gate`.
     """
     image_filter = filter_of(settings)
     asked = []
@@ -82,7 +85,16 @@ def _of_objective(settings: TrainingSettings, channels: int) -> list[properties.
 
 
 def naive_with_shifted(y: Stack, *, shift: int, **options: Any) -> Tensor:
-    """The naive loss with shifted representations among the negatives, by their definition."""
+    """The naive loss with shifted representations among the negatives, by their definition.
+
+    Args:
+        y: (modalities, batch, channels, height, width).
+        shift: in pixels.
+        options: of the naive loss.
+
+    Returns:
+        The loss, a scalar.
+    """
     rolled = [
         image.roll((rows, columns), dims=(-2, -1))
         for rows, columns in ((shift, 0), (-shift, 0), (0, shift), (0, -shift))

@@ -208,7 +208,15 @@ def summarise(
     budget: Budget,
     out: Path,
 ) -> None:
-    """Print the tables and verdicts that the records support, and write them as Markdown."""
+    """Print the tables and verdicts that the records support, and write them as Markdown.
+
+    Args:
+        console: where they are printed.
+        experiment: as its script states it.
+        sets: on which.
+        budget: of the runs.
+        out: folder of the records, where the page is written.
+    """
     runs = runs_of(experiment, sets, budget, out / "records.jsonl")
     rows = [row(place, of_place) for place, of_place in runs.items()]
     for name in dict.fromkeys(one.data_set for one in rows):
@@ -271,7 +279,17 @@ def markdown(
     verdicts: Sequence[str],
     runs: dict[tuple[str, int, str], list[Record]],
 ) -> str:
-    """The same for a page."""
+    """The same for a page.
+
+    Args:
+        experiment: as its script states it.
+        rows: of the table.
+        verdicts: a line each.
+        runs: by set, width and variant.
+
+    Returns:
+        The page.
+    """
     lines = [f"# {experiment.name}", "", experiment.hypothesis, ""]
     lines += [f"Refuted if: {experiment.refuted_if}", ""]
     head = ("set", *_HEADINGS)
@@ -293,7 +311,13 @@ def markdown(
 
 
 def script(experiment: Experiment, lists: Path, *, coarse: Experiment | None = None) -> None:
-    """What a script of an experiment ends with: a user's mistake is one sentence."""
+    """What a script of an experiment ends with: a user's mistake is one sentence.
+
+    Args:
+        experiment: as the script states it.
+        lists: folder of the committed lists of test pairs.
+        coarse: what ``--coarse`` runs in its place, if the script has it.
+    """
     try:
         sys.exit(main(experiment, lists, coarse=coarse))
     except (ValueError, OSError) as mistake:

@@ -196,7 +196,16 @@ class Task:
         }
 
     def evaluated(self, data: str, registration: Registration, width: int) -> dict[str, Any]:
-        """What defines one of its results."""
+        """What defines one of its results.
+
+        Args:
+            data: fingerprint of the images.
+            registration: how it is registered.
+            width: of the patches, in pixels.
+
+        Returns:
+            JSON values, for :func:`equicomir.evaluation.records.run_key`.
+        """
         return {
             **self.learned(data),
             "registration": asdict(registration),
@@ -209,6 +218,13 @@ class Task:
 
 def named(data_set: DataSet, places: tuple[int, ...]) -> tuple[str, ...]:
     """Modalities of a set by their places.
+
+    Args:
+        data_set: with its modalities in order.
+        places: from 0.
+
+    Returns:
+        Their names.
 
     Raises:
         ValueError: there are fewer.
@@ -229,6 +245,14 @@ def tasks(experiment: Experiment, sets: Sequence[DataSet], budget: Budget) -> li
     """All trainings of an experiment: every variant with its first seed before any other seed.
 
     Variants that differ in their registration alone share a training; raw images have no seed.
+
+    Args:
+        experiment: as its script states it.
+        sets: on which.
+        budget: says how many seeds.
+
+    Returns:
+        In the order in which they are run.
 
     Example:
         >>> from equicomir.experiment.sets import EMBEDDED

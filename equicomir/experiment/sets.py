@@ -39,6 +39,9 @@ class DataSet:
             data: the folder.
             modalities: those to read, of its own; its first two if None.
 
+        Returns:
+            Training, validation and test part.
+
         Raises:
             ValueError: the folder has no such set.
         """

@@ -49,6 +49,9 @@ def standing(path: Path, *, data: str | None = None) -> dict[str, Record]:
         path: need not exist yet.
         data: in place of every run's fingerprint of the data, to find runs without the data.
 
+    Returns:
+        Records, by key.
+
     Raises:
         ValueError: the file is damaged.
     """

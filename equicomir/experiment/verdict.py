@@ -61,7 +61,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Judged:
-    """A comparison on one set, at one width, with what is to be said of it."""
+    """A comparison on one set, at one width, with what is to be said of it.
+
+    Attributes:
+        data_set: on which.
+        width: of the patches, in pixels.
+        comparison: which variants.
+        found: the difference, with its interval.
+        judgement: what follows from it.
+        reference: success of the variant that is compared with, as a fraction.
+    """
 
     data_set: DataSet
     width: int
@@ -79,6 +88,15 @@ def runs_of(
     Records of other settings, such as another budget's, are left out; so are the data's
     fingerprints, of which there is one a file.
 
+    Args:
+        experiment: as its script states it.
+        sets: on which.
+        budget: of the runs.
+        path: of the records.
+
+    Returns:
+        Records one a seed, where there are any.
+
     Raises:
         ValueError: the file is damaged.
     """
@@ -94,7 +112,15 @@ def runs_of(
 
 
 def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
-    """The line of a table for one variant on one set and width."""
+    """The line of a table for one variant on one set and width.
+
+    Args:
+        place: set, width and variant.
+        runs: one a training seed.
+
+    Returns:
+        The line.
+    """
     data_set, width, variant = place
     errors = np.array(
         [
@@ -137,6 +163,14 @@ def judged(
     Each is made at the width of the set at which its reference leaves most room: of those with
     units enough to decide, the one where its success is nearest to 55 %. Where that is not within
     30 to 80 % the comparison is there to be read, and not judged.
+
+    Args:
+        experiment: as its script states it.
+        sets: on which.
+        runs: as :func:`runs_of` gives them.
+
+    Returns:
+        One a comparison and set, where both variants have runs.
     """
     planned = []
     for data_set in sets:

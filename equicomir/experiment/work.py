@@ -88,7 +88,15 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
 
 
 def learned_from(task: Task, parts: Parts) -> list[Scene]:
-    """The training scenes with the modalities that the task learns from."""
+    """The training scenes with the modalities that the task learns from.
+
+    Args:
+        task: says which modalities.
+        parts: of its set.
+
+    Returns:
+        Scenes of the training part.
+    """
     scenes = [
         replace(scene, images={name: scene.images[name] for name in task.learns})
         for scene in parts.train
@@ -108,7 +116,15 @@ def _gate(task: Task, encoder: EncoderSettings, scenes: list[Scene]) -> list[gat
 
 
 def method_of(registration: Registration, model: Representations | None) -> Method:
-    """What is asked for every pair: by the representations of a model, or by the raw images."""
+    """What is asked for every pair: by the representations of a model, or by the raw images.
+
+    Args:
+        registration: the method and its filter.
+        model: whose representations are registered; None for raw images.
+
+    Returns:
+        What :func:`equicomir.evaluation.alignment.evaluate` asks.
+    """
     if registration.method == "identity":
         return identity
     methods: dict[str, Callable[..., Alignment]] = {
@@ -131,7 +147,17 @@ def method_of(registration: Registration, model: Representations | None) -> Meth
 
 
 def identity(fixed: Array, moving: Array, mask: ArrayMask, modalities: tuple[str, str]) -> Matrix:
-    """The floor: whatever comes, nothing moved."""
+    """The floor: whatever comes, nothing moved.
+
+    Args:
+        fixed: is not looked at; nor are the others.
+        moving: likewise.
+        mask: likewise.
+        modalities: likewise.
+
+    Returns:
+        The identity, 3 x 3.
+    """
     return np.eye(3)
 
 
@@ -175,6 +201,9 @@ def pairs_of(
         width: in pixels.
         registration: says of which modalities, and at most how many.
 
+    Returns:
+        The pairs, in the list's order.
+
     Raises:
         ValueError: the list is damaged.
     """
@@ -196,7 +225,17 @@ def pairs_of(
 
 
 def detail_of(task: Task, model: Representations, parts: Parts, lists: Path) -> dict[str, float]:
-    """How much detail survives, on the first patches of the least width, which are aligned."""
+    """How much detail survives, on the first patches of the least width, which are aligned.
+
+    Args:
+        task: says which modalities and widths.
+        model: trained.
+        parts: of its set.
+        lists: folder of the committed lists of test pairs.
+
+    Returns:
+        Values by the name of the measure.
+    """
     registration = task.registrations[0][1]
     some = pairs_of(task, parts, lists, min(task.data_set.widths), registration)[:_DETAILED]
     scenes = {scene.name: scene for scene in looked_at(task, parts)}
@@ -215,7 +254,15 @@ def detail_of(task: Task, model: Representations, parts: Parts, lists: Path) -> 
 
 
 def of_model(model: Representations, seed: int) -> dict[str, Mapping[str, Sequence[float]]]:
-    """What is measured of the encoders themselves, in the order of :data:`ANGLES`."""
+    """What is measured of the encoders themselves, in the order of :data:`ANGLES`.
+
+    Args:
+        model: trained.
+        seed: of the waves.
+
+    Returns:
+        Values by measure and modality.
+    """
     generator = torch.Generator()
     errors = {}
     for modality, scaling in model.scalings.items():

@@ -137,7 +137,17 @@ class Photometry(_Drawn):
 def draw_geometry(
     augmentation: Augmentation, count: int, size: int, *, generator: torch.Generator
 ) -> Geometry:
-    """Draw how ``count`` scenes are moved under patches of ``size`` pixels."""
+    """Draw how ``count`` scenes are moved under patches of ``size`` pixels.
+
+    Args:
+        augmentation: what is varied, and how far.
+        count: of scenes.
+        size: of the patches, in pixels.
+        generator: the source of randomness.
+
+    Returns:
+        The draw, the same for all modalities of a scene.
+    """
     degrees, mirrored, factor = torch.rand(3, count, generator=generator)
     cells = math.ceil(size / _KNOT_PIXELS)
     knots = torch.randn(count, 2, cells + 3, cells + 3, generator=generator)
@@ -152,7 +162,16 @@ def draw_geometry(
 def draw_photometry(
     augmentation: Augmentation, count: int, *, generator: torch.Generator
 ) -> Photometry:
-    """Draw how the light of ``count`` patches of one modality is changed."""
+    """Draw how the light of ``count`` patches of one modality is changed.
+
+    Args:
+        augmentation: what is varied, and how far.
+        count: of patches.
+        generator: the source of randomness.
+
+    Returns:
+        The draw.
+    """
     contrast, gamma, inverted, blur, noise = torch.rand(5, count, generator=generator)
     seed = torch.randint(2**53, (count,), generator=generator)  # exact in JSON everywhere
     hole = torch.rand(count, 3, generator=generator)
@@ -170,6 +189,10 @@ def draw_photometry(
 
 def matrices(geometry: Geometry, size: int) -> Matrices:
     """From pixels of the moved patches to pixels of the unmoved, but for the elastic part.
+
+    Args:
+        geometry: the draw.
+        size: of the patches, in pixels.
 
     Returns:
         Shape (batch, 3, 3), float64: the inverse of mirroring, then enlarging, then turning the
@@ -199,6 +222,10 @@ def displacement(geometry: Geometry, size: int) -> Tensor:
     """The elastic part: what is added to where each pixel of a patch comes from.
 
     A cubic B-spline through the lattice of knots, which is smooth, about as large as they are.
+
+    Args:
+        geometry: the draw.
+        size: of the patches, in pixels.
 
     Returns:
         Shape (batch, 2, size, size), in pixels, (rows, columns).

@@ -101,6 +101,10 @@ class Batches(Dataset[tuple[Draw, list[Images]]]):
 def check_modalities(batches: Batches, processes: int) -> None:
     """Refuse scenes from which nothing can be learned.
 
+    Args:
+        batches: of the scenes.
+        processes: that share each batch.
+
     Raises:
         ValueError: one has a single modality; or some lack one where several processes wait for
             the gradient of every weight.

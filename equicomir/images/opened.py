@@ -41,7 +41,12 @@ _UPRIGHT = {
 
 
 class Unreadable(ValueError):  # noqa: N818 - a refusal, caught as the ValueError it is
-    """One sentence with the path: what was expected, what came, what to do."""
+    """One sentence with the path: what was expected, what came, what to do.
+
+    Args:
+        path: of the file.
+        sentence: without the path.
+    """
 
     def __init__(self, path: Path, sentence: str) -> None:
         super().__init__(f"{path}: {sentence}")
@@ -84,6 +89,7 @@ class ImageFile:
         channel_names: one a channel, () if the file does not say.
         notes: what reading changes or could not use, one sentence each, for a person to see.
         orientation: as EXIF numbers it; all else here is given after it has been applied.
+        stored: reads a window of a level, as it is stored.
 
     Example:
         >>> import tempfile
@@ -239,7 +245,23 @@ def image_file(
     channel_names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> ImageFile:
-    """Make an :class:`ImageFile` of what a format says of the pixels as they are stored."""
+    """Make an :class:`ImageFile` of what a format says of the pixels as they are stored.
+
+    Args:
+        path: of the file.
+        kind: as in :class:`ImageFile`.
+        dtype: of the values in the file.
+        channels: how many.
+        stored_sizes: (height, width) of every level, finest first.
+        stored: reads a window of a level.
+        orientation: as EXIF numbers it.
+        stored_pixel_size: (row, column), in micrometres, if the file says.
+        channel_names: one a channel, or none.
+        notes: for a person to see.
+
+    Returns:
+        The file, upright.
+    """
     notes = list(notes)
     if orientation not in _UPRIGHT:
         notes.append(f"the orientation {orientation} is none of EXIF's 1 to 8 and was ignored")

@@ -52,6 +52,9 @@ class Scene:
             rows: first and past the last, in pixels; all if None.
             columns: likewise.
 
+        Returns:
+            (channels, rows, columns).
+
         Raises:
             ValueError: the window is not in the image, or the file is damaged: it is named.
         """

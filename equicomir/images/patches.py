@@ -74,7 +74,15 @@ class Draw:
     modalities: tuple[str, ...] = ()
 
     def part(self, first: int, past: int) -> "Draw":
-        """The patches ``first`` up to ``past`` of the batch."""
+        """The patches ``first`` up to ``past`` of the batch.
+
+        Args:
+            first: from 0.
+            past: past the last.
+
+        Returns:
+            A draw of fewer patches.
+        """
         some = slice(first, past)
         return Draw(
             self.scene[some],

@@ -27,6 +27,9 @@ def labels(tiff: TiffFile, index: int) -> tuple[PixelSize, tuple[str, ...]]:
     Args:
         tiff: an open file.
         index: which of its images.
+
+    Returns:
+        Both.
     """
     try:
         if tiff.ome_metadata:

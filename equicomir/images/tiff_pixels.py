@@ -33,7 +33,12 @@ _MOST_PACKED = 1_000_000
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one stored plane is: its first pixel if mapped, else its directory (IFD)."""
+    """Where one stored plane is: its first pixel if mapped, else its directory (IFD).
+
+    Attributes:
+        offset: in bytes.
+        mapped: whether it is the first pixel's.
+    """
 
     offset: int
     mapped: bool
@@ -41,7 +46,13 @@ class Plane:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the pyramid: planes of (separate samples, height, width, samples)."""
+    """One level of the pyramid: planes of (separate samples, height, width, samples).
+
+    Attributes:
+        planes: where each is.
+        shape: of a plane: separate samples, height, width, samples.
+        dtype: of its values.
+    """
 
     planes: tuple[Plane, ...]
     shape: tuple[int, int, int, int]
@@ -104,7 +115,18 @@ def listening() -> Iterator[list[str]]:
 def read_level(
     path: Path, levels: Sequence[Level], colours: Colours, level: int, window: Window
 ) -> tuple[Values, ArrayMask | None]:
-    """Read a window of all planes of a level: (channels, height, width), and where defined."""
+    """Read a window of all planes of a level: (channels, height, width), and where defined.
+
+    Args:
+        path: of the file.
+        levels: of the pyramid, finest first.
+        colours: what the samples mean.
+        level: which of them.
+        window: first and past the last row, then column.
+
+    Returns:
+        The values, and None where all of them are defined.
+    """
     chosen = levels[level]
     top, bottom, left, right = window
     channels: list[Values] = []
@@ -184,7 +206,15 @@ def _pieces_under(page: TiffPage, window: Window) -> list[int]:
 
 
 def page_at(tiff: TiffFile, offset: int) -> TiffPage:
-    """Read the directory (IFD) at a place of the file."""
+    """Read the directory (IFD) at a place of the file.
+
+    Args:
+        tiff: open.
+        offset: in bytes.
+
+    Returns:
+        The page.
+    """
     tiff.filehandle.seek(offset)
     return TiffPage(tiff, 0)
 
@@ -198,7 +228,13 @@ def _one_bit(page: TiffPage) -> bool:
 
 
 def check_page(path: Path, tiff: TiffFile, page: TiffPage) -> None:
-    """Refuse a page whose size and stored bytes cannot belong together."""
+    """Refuse a page whose size and stored bytes cannot belong together.
+
+    Args:
+        path: of the file, for the sentence.
+        tiff: open.
+        page: of it.
+    """
     lost = [name for code, name in _REQUIRED.items() if code not in page.tags]
     if lost == ["BitsPerSample"] and _one_bit(page):  # the only one that may be left out
         lost = []

@@ -70,7 +70,16 @@ class Bilinear(_Critic):
         self.weight = nn.Parameter(draw / features)
 
     def forward(self, first: Images, second: Images, mask: Mask | None = None) -> Scores:
-        """The matrix of all pairs, as every similarity."""
+        """The matrix of all pairs, as every similarity.
+
+        Args:
+            first: (batch, channels, height, width).
+            second: likewise.
+            mask: boolean (height, width): what to compare; all of it if None.
+
+        Returns:
+            Shape (batch of ``first``, batch of ``second``).
+        """
         return self.rows(first, mask) @ self.weight @ self.rows(second, mask).T
 
 
@@ -106,7 +115,16 @@ class Separable(_Critic):
         self.of_first, self.of_second = perceptron(), perceptron()
 
     def forward(self, first: Images, second: Images, mask: Mask | None = None) -> Scores:
-        """The matrix of all pairs, as every similarity."""
+        """The matrix of all pairs, as every similarity.
+
+        Args:
+            first: (batch, channels, height, width).
+            second: likewise.
+            mask: boolean (height, width): what to compare; all of it if None.
+
+        Returns:
+            Shape (batch of ``first``, batch of ``second``).
+        """
         g: Tensor = self.of_first(self.rows(first, mask))
         h: Tensor = self.of_second(self.rows(second, mask))
         return g @ h.T / math.sqrt(g.shape[1])
@@ -136,7 +154,16 @@ class Concatenated(_Critic):
         self.last = _linear(hidden, 1, generator)
 
     def forward(self, first: Images, second: Images, mask: Mask | None = None) -> Scores:
-        """The matrix of all pairs, as every similarity."""
+        """The matrix of all pairs, as every similarity.
+
+        Args:
+            first: (batch, channels, height, width).
+            second: likewise.
+            mask: boolean (height, width): what to compare; all of it if None.
+
+        Returns:
+            Shape (batch of ``first``, batch of ``second``).
+        """
         a: Tensor = self.of_first(self.rows(first, mask))
         b: Tensor = self.of_second(self.rows(second, mask))
         scores: Tensor = self.last(F.relu(a[:, None] + b[None]))

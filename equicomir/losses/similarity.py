@@ -38,6 +38,10 @@ def masked_pixels(images: Images, mask: Mask | None) -> tuple[Float[Tensor, "bat
 
     Raises:
         ValueError: the mask has another size, or is empty.
+
+    Example:
+        >>> masked_pixels(torch.ones(1, 1, 1, 2), torch.tensor([[True, False]]))
+        (tensor([[1., 0.]]), 1)
     """
     check_tensor("images", images, "batch channels height width")
     x = images if images.dtype == torch.float64 else images.float()

@@ -69,6 +69,13 @@ def valid_squares(images: Images, mask: Mask | None, side: int) -> Mask:
 def standardised(images: Images, inside: Mask) -> Images:
     """Without each channel's mean, by the standard deviation of all channels; zero outside.
 
+    Args:
+        images: (batch, channels, height, width).
+        inside: boolean (height, width).
+
+    Returns:
+        The same shape.
+
     Example:
         >>> x, whole = torch.rand(2, 3, 8, 8), torch.ones(8, 8, dtype=torch.bool)
         >>> torch.allclose(standardised(9 - 2 * x, whole), -standardised(x, whole), atol=1e-4)
@@ -113,6 +120,13 @@ def gradient_tensors(of: Float[Tensor, "batch channels 2 *places"]) -> Float[Ten
 def blurred(images: Images, sigma: float) -> Images:
     """Smoothed by a Gaussian cut at three sigma, where it fits: smaller by its radius all round.
 
+    Args:
+        images: (batch, channels, height, width).
+        sigma: standard deviation, in pixels.
+
+    Returns:
+        (batch, channels, height, width), each less by twice ``ceil(3 sigma)``.
+
     Example:
         >>> blurred(torch.ones(1, 1, 7, 8), 1.0).shape
         torch.Size([1, 1, 1, 2])
@@ -137,6 +151,9 @@ def descriptors(
         patch_radius: patches are squares of ``2 * patch_radius + 1`` pixels.
         search_radius: likewise of the search region, whose middle is left out.
         places: where to evaluate; what :func:`valid_squares` gives for the reach of both.
+
+    Returns:
+        One value an offset of the search region, at every place.
 
     Example:
         >>> place = torch.ones(1, 1, dtype=torch.bool)

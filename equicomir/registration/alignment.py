@@ -41,7 +41,12 @@ class Alignment:
 
 
 def not_found(reason: str) -> Alignment:
-    """What a method gives back that found nothing: never trusted, never an exception."""
+    """What a method gives back that found nothing: never trusted, never an exception.
+
+    Example:
+        >>> not_found("no overlap has content").failure
+        'no overlap has content'
+    """
     return Alignment(np.eye(3), -math.inf, failure=reason)
 
 
@@ -63,6 +68,11 @@ def checked(
         TypeError: not arrays of real numbers.
         ValueError: channels differ, a channel is constant inside its mask, a mask is empty or of
             another size, or a value is not finite.
+
+    Example:
+        >>> fixed, moving = np.eye(16), np.eye(20)
+        >>> [None if x is None else x.shape for x in checked(fixed, moving, None, None)]
+        [(1, 16, 16), (1, 20, 20), None, None]
     """
     fixed, moving = check_array("fixed", fixed), check_array("moving", moving)
     if len(fixed) != len(moving):

@@ -31,7 +31,15 @@ _APART = 1.5  # steps between two distinct starts
 
 @dataclass(frozen=True)
 class Start:
-    """One rotation, scale and mirror image, at its best translation."""
+    """One rotation, scale and mirror image, at its best translation.
+
+    Attributes:
+        degrees: of the rotation.
+        scale: magnification of the moving image.
+        mirrored: whether the moving image is mirrored first.
+        moving_to_fixed: all of it, with the translation, in pixels of the scale it was tried at.
+        score: of the measure, by how much it overlaps.
+    """
 
     degrees: float
     scale: float
@@ -61,6 +69,9 @@ def all_starts(
     Returns:
         One start for each; its score, times overlap^growth of the measure, is minus infinity
         where no overlap is large enough or has content.
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2022, CMIF, arXiv 2106.14699: angles, by all translations.
     """
     shape, moving_shape = fixed.mask.shape[-2:], moving.mask.shape[-2:]
     radius = min(*shape, *moving_shape) / 2
@@ -182,7 +193,23 @@ def _on_canvas(
 
 
 def distinct(starts: list[Start], fixed: View, moving: View, count: int) -> list[Start]:
-    """The best ``count`` starts, no two of which are neighbours on the circle."""
+    """The best ``count`` starts, no two of which are neighbours on the circle.
+
+    Args:
+        starts: in any order.
+        fixed: at the scale at which they were tried.
+        moving: likewise.
+        count: at most so many.
+
+    Returns:
+        The best first; those whose score is not finite are left out.
+
+    Example:
+        >>> seen = View(torch.ones(1, 9, 9), torch.ones(1, 9, 9))
+        >>> some = [Start(degrees, 1.0, False, np.eye(3), 0.5) for degrees in (0.0, 0.0, 180.0)]
+        >>> [start.degrees for start in distinct(some, seen, seen, 3)]
+        [0.0, 180.0]
+    """
     radius = min(*fixed.mask.shape[-2:], *moving.mask.shape[-2:]) / 2
     apart = _APART * _STEP_PIXELS
     kept: list[Start] = []

@@ -32,7 +32,14 @@ _POINTS_AT_ONCE = 2**18  # bounds the memory of distances from all points
 
 @dataclass(frozen=True)
 class Scale:
-    """Both images at one scale, with all their points."""
+    """Both images at one scale, with all their points.
+
+    Attributes:
+        fixed: its levels of grey.
+        moving: likewise.
+        fixed_points: all of them.
+        moving_points: likewise.
+    """
 
     fixed: Grey
     moving: Grey
@@ -79,6 +86,12 @@ def at_scale(
         factor: of shrinking; blocks of so many pixels a side become one.
         levels: of grey.
         most_pixels: where distances saturate, in pixels before shrinking.
+
+    Returns:
+        The scale, with all points of both.
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2019, doi 10.1109/TIP.2019.2899947, arXiv 1807.11599.
     """
     greys = []
     for side in (fixed, moving):
@@ -106,8 +119,15 @@ def _shrunk(image: Array, mask: ArrayMask | None, weights: Array | None, factor:
 def starts(scale: Scale, degrees: list[float]) -> Tensor:
     """Where descents begin: at every angle centre on centre, then centre of mass on centre of mass.
 
+    Args:
+        scale: both images.
+        degrees: the angles.
+
     Returns:
         Parameters (2 * angles, 3).
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2019, doi 10.1109/TIP.2019.2899947, arXiv 1807.11599.
     """
     turns = torch.tensor(degrees).deg2rad()
     centred = torch.stack([turns * scale.arm, *torch.zeros(2, len(degrees))], dim=1)
@@ -148,6 +168,9 @@ def symmetric_distance(
         The mean of both directions (batch,), in pixels; its slope with the parameters (batch,
         3), exact between the places where points enter or leave an image; and the part of the
         points that meets the other image, of the image where it is less (batch,).
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2019, doi 10.1109/TIP.2019.2899947, arXiv 1807.11599.
     """
     radians = parameters[:, 0] / scale.arm
     turn = _rotation(radians)
@@ -189,6 +212,9 @@ def descend(
         The parameters (batch, 3) at the end; and how straight each descent went over its last
         quarter (batch,), as the distance made good over the longest possible: near 1, it was
         still on its way, near 0, it was wandering about its goal.
+
+    Source:
+        Kingma, Ba, arXiv 1412.6980, algorithm 1, on the distance of arXiv 1807.11599.
     """
     sides = (scale.fixed_points, scale.moving_points)
     counts = [max(_FEWEST_POINTS, round(fraction * len(side.places))) for side in sides]
@@ -215,7 +241,19 @@ def descend(
 
 
 def dense_distances(scale: Scale, parameters: Tensor, minimum_overlap: float) -> Tensor:
-    """The symmetric distance (batch,) from all points; infinite where too few meet the other."""
+    """The symmetric distance (batch,) from all points; infinite where too few meet the other.
+
+    Args:
+        scale: both images.
+        parameters: (batch, 3), of :meth:`Scale.matrix`.
+        minimum_overlap: the part of each image's points that must meet the other, in (0, 1].
+
+    Returns:
+        (batch,), in pixels of the scale.
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2019, doi 10.1109/TIP.2019.2899947, arXiv 1807.11599.
+    """
     fixed, moving = scale.fixed_points, scale.moving_points
     at_once = max(1, _POINTS_AT_ONCE // (len(fixed.places) + len(moving.places)))
     found = []
@@ -226,7 +264,21 @@ def dense_distances(scale: Scale, parameters: Tensor, minimum_overlap: float) ->
 
 
 def distinct(parameters: Tensor, distances: Tensor, most: int) -> list[int]:
-    """The nearest ends, no two of which are within a pixel of each other."""
+    """The nearest ends, no two of which are within a pixel of each other.
+
+    Args:
+        parameters: (batch, 3), the ends.
+        distances: (batch,), at these.
+        most: at most so many.
+
+    Returns:
+        Indices of them, the nearest first.
+
+    Example:
+        >>> ends = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [9.0, 0.0, 0.0]])
+        >>> distinct(ends, torch.tensor([2.0, 1.0, 3.0]), 3)
+        [1, 2]
+    """
     kept: list[int] = []
     for index in distances.argsort().tolist():
         apart = (parameters[index] - parameters[kept]).abs().amax(dim=1)

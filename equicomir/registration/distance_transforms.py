@@ -155,6 +155,9 @@ def look_up(image: Grey, heights: Tensor, places: Tensor) -> tuple[Tensor, Tenso
         The distances (batch, n), bilinear between pixels and the mean of the channels; their
         slopes (batch, n, 2) along rows and columns; and the weights (batch, n) of the nearest
         pixel, zero outside the image.
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2019, doi 10.1109/TIP.2019.2899947, arXiv 1807.11599.
     """
     channels, steps, height, width = image.distances.shape
     last = places.new_tensor([height - 1, width - 1])
@@ -201,6 +204,20 @@ def drawn(sample: Sample, count: int, *, generator: torch.Generator) -> Sample:
 
     The weight, in the points' order, is cut into ``count`` equal parts, and each gives one point:
     so they lie all over the image at every draw, and the mean of a draw varies less.
+
+    Args:
+        sample: all points.
+        count: how many.
+        generator: the source of randomness.
+
+    Returns:
+        The points, each with the same weight.
+
+    Example:
+        >>> points = every_point(grey(np.ones((1, 4, 4)), None, None, levels=1, most_pixels=4.0))
+        >>> some = drawn(points, 5, generator=torch.Generator().manual_seed(0))
+        >>> len(some.places), len(points.places)
+        (5, 16)
     """
     total = sample.weights.double().cumsum(0)
     within = torch.rand(count, generator=generator, dtype=torch.float64)

@@ -94,6 +94,13 @@ def gather(
 
     Raises:
         TypeError, ValueError: whatever ``register`` refuses.
+
+    Example:
+        >>> from equicomir.registration import search
+        >>> image = np.random.default_rng(0).normal(size=(8, 8)).repeat(8, 0).repeat(8, 1)
+        >>> alignment, evidence = gather(search.register, image, image)
+        >>> evidence is not None
+        True
     """
     found = register(fixed, moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     if found.failure:

@@ -88,6 +88,17 @@ def search(
 
     Raises:
         ValueError: an option is out of its range, or an image is too small.
+
+    Example:
+        >>> import numpy as np
+        >>> from equicomir.registration.measures import view
+        >>> from equicomir.registration.search import correlation
+        >>> image = np.random.default_rng(0).normal(size=(1, 8, 8)).repeat(8, 1).repeat(8, 2)
+        >>> measure = correlation(1)
+        >>> seen = view(measure, image, None)
+        >>> found = search(measure, seen, seen, minimum_overlap=0.5)
+        >>> bool(np.allclose(found.moving_to_fixed, np.eye(3), atol=0.05))
+        True
     """
     _check_options(fixed, moving, minimum_overlap, scales)
     factor = 1 if exhaustive else _coarsest_factor(measure, fixed, moving)

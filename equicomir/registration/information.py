@@ -135,6 +135,10 @@ def mutual(levels: int, *, normalised: bool = False) -> Measure:
 
     Returns:
         The measure: its channels are the levels, its sums the joint histogram.
+
+    Source:
+        Öfverstedt, Lindblad, Sladoje 2022, arXiv 2106.14699; Studholme, Hill, Hawkes 1999, doi
+        10.1016/S0031-3203(98)00091-0, equation 13, for the normalised one.
     """
     steps = torch.arange(levels)[:, None, None]
 
@@ -179,6 +183,9 @@ def squared_loss() -> Measure:
 
     Returns:
         The measure: its channels are the cosines up to k = 6.
+
+    Source:
+        Sugiyama 2013, doi 10.3390/e15010080.
     """
     count = _FUNCTIONS
     own, all_ = range(1, count + 1), range(1, 2 * count + 1)

@@ -63,14 +63,34 @@ _OVERLAP = Measure(lambda x, _: x, lambda x: x[..., :0, :, :], [[(0, 0)]], lambd
 
 @dataclass(frozen=True)
 class View:
-    """One image as a measure looks at it."""
+    """One image as a measure looks at it.
 
-    content: Tensor  # (channels, height, width), float64, zero outside the mask
-    mask: Tensor  # (1, height, width), one inside, zero outside
+    Attributes:
+        content: (channels, height, width), float64, zero outside the mask.
+        mask: (1, height, width), one inside, zero outside.
+    """
+
+    content: Tensor
+    mask: Tensor
 
 
 def view(measure: Measure, image: Array, mask: ArrayMask | None) -> View:
-    """An image (channels, height, width) and its mask (None for everywhere), for a measure."""
+    """An image (channels, height, width) and its mask (None for everywhere), for a measure.
+
+    Args:
+        measure: that looks at it.
+        image: (channels, height, width).
+        mask: boolean (height, width), or None.
+
+    Returns:
+        The image as the measure looks at it.
+
+    Example:
+        >>> from equicomir.registration.search import correlation
+        >>> seen = view(correlation(1), np.arange(16.0).reshape(1, 4, 4), None)
+        >>> seen.content.shape, float(seen.mask.sum())
+        (torch.Size([1, 4, 4]), 16.0)
+    """
     x = torch.from_numpy(np.ascontiguousarray(image))
     inside = torch.ones_like(x[:1]) if mask is None else torch.from_numpy(mask)[None].to(x)
     return View(measure.content(x, inside), inside)
@@ -80,6 +100,21 @@ def shrunk(measure: Measure, image: View, factor: int) -> View:
     """The mean over blocks; one counts as inside where at least half of it is.
 
     The pixel p of it lies at ``factor * p + (factor - 1) / 2`` of the image.
+
+    Args:
+        measure: that looks at it.
+        image: as it looks at it.
+        factor: 1 or more; blocks of so many pixels a side become one.
+
+    Returns:
+        The smaller image.
+
+    Example:
+        >>> from equicomir.registration.search import correlation
+        >>> measure = correlation(1)
+        >>> seen = view(measure, np.arange(16.0).reshape(1, 4, 4), None)
+        >>> shrunk(measure, seen, 2).content.shape
+        torch.Size([1, 2, 2])
     """
     if factor == 1:
         return image
@@ -90,7 +125,20 @@ def shrunk(measure: Measure, image: View, factor: int) -> View:
 
 
 def kept_energy(image: View, factor: int) -> float:
-    """The fraction of its variance that an image keeps when it is shrunk, in [0, 1]."""
+    """The fraction of its variance that an image keeps when it is shrunk, in [0, 1].
+
+    Args:
+        image: as a measure looks at it.
+        factor: of shrinking.
+
+    Returns:
+        1 where blocks are constant.
+
+    Example:
+        >>> content = torch.arange(4.0)[None, None].repeat(1, 4, 1)
+        >>> kept_energy(View(content, torch.ones(1, 4, 4)), 1)
+        1.0
+    """
     inside = image.mask.bool()[0]
     centred = image.content - image.content[:, inside].mean(1)[:, None, None]
     before = (centred * image.mask).square().mean()
@@ -108,6 +156,12 @@ def masked_channels(measure: Measure, content: Tensor, inside: Tensor) -> Tensor
 
     Returns:
         (..., 1 + channels of the measure, height, width).
+
+    Example:
+        >>> from equicomir.registration.search import correlation
+        >>> content, inside = torch.full((1, 2, 2), 3.0), torch.ones(1, 2, 2)
+        >>> masked_channels(correlation(1), content, inside)[:, 0, 0].tolist()
+        [1.0, 3.0, 9.0]
     """
     return torch.cat([inside, measure.channels(content) * inside], dim=-3)
 
@@ -202,7 +256,13 @@ def sums_at_half_turns(
 
 
 def is_rough(measure: Measure, fixed: Tensor) -> bool:
-    """Whether the overlap with a fixed image is summed over blocks."""
+    """Whether the overlap with a fixed image is summed over blocks.
+
+    Example:
+        >>> from equicomir.registration.search import correlation
+        >>> is_rough(correlation(1), torch.ones(2, 9, 9))
+        False
+    """
     return measure.rough_overlap and min(fixed.shape[-2:]) >= _LARGE
 
 
@@ -295,6 +355,12 @@ def sums_at_points(measure: Measure, fixed: Tensor, moving: Tensor) -> Tensor:
 
     Returns:
         (sums,).
+
+    Example:
+        >>> from equicomir.registration.search import correlation
+        >>> points = torch.tensor([[[1.0, 1.0]], [[2.0, 3.0]], [[4.0, 9.0]]])
+        >>> sums_at_points(correlation(1), points, points)[:2].tolist()
+        [2.0, 13.0]
     """
     products = fixed[:, 0] @ moving[:, 0].T
     pairs = [(n, i, j) for n, added in enumerate(measure.sums) for i, j in added]

@@ -70,6 +70,9 @@ def overlap_share(fixed_mask: Tensor, visible: ArrayMask, moving_to_fixed: Matri
         visible: likewise.
         moving_to_fixed: likewise.
 
+    Returns:
+        The part, from a sample of its points.
+
     Example:
         >>> import torch
         >>> from equicomir.geometry import rigid

@@ -86,6 +86,9 @@ def correlation(channels: int) -> Measure:
 
     Returns:
         The measure: its channels are the image's and their squares' sum.
+
+    Source:
+        Padfield 2012, doi 10.1109/TIP.2011.2181402, equation 12; summed over channels.
     """
     own = range(1, channels + 1)
     sums = [
@@ -141,7 +144,20 @@ def _covariance(channels: int) -> Measure:
 
 
 def standardised(image: Tensor, inside: Tensor) -> Tensor:
-    """Each channel without its mean, all over their common energy; zero outside the mask."""
+    """Each channel without its mean, all over their common energy; zero outside the mask.
+
+    Args:
+        image: (channels, height, width).
+        inside: (1, height, width), one inside, zero outside.
+
+    Returns:
+        (channels, height, width).
+
+    Example:
+        >>> whole = torch.ones(1, 1, 2)
+        >>> standardised(torch.tensor([[[3.0, 5.0]]]), whole).tolist()
+        [[[-1.0, 1.0]]]
+    """
     mean = (image * inside).sum((1, 2), keepdim=True) / inside.sum()
     centred = (image - mean) * inside
     return centred / centred.square().sum().div(inside.sum() * len(image)).sqrt().clamp(min=1e-300)

@@ -43,6 +43,9 @@ class Calibration:
         intercept: the logit without evidence.
         threshold: the least confidence that is trusted, in (0, 1].
         fitted_on: what it was fitted on, for a person to read.
+
+    Raises:
+        ValueError: a value is outside its range, or there is not one weight for each evidence.
     """
 
     method: str
@@ -187,6 +190,10 @@ def fit(
         ValueError: lengths differ, a pair is called right that has no answer or at which the
             method failed, or there are fewer than five pairs that are right, five whose evidence
             is there but that are wrong, or five without an answer.
+
+    Source:
+        Platt 1999, Probabilistic outputs for support vector machines: a logistic curve through
+        scores, here of several, under a ridge.
     """
     found = np.array([e is not None for e in evidence], dtype=bool)
     y, one_place = np.array(right, dtype=bool), np.array(answerable, dtype=bool)
@@ -275,5 +282,17 @@ def read_calibration(register: Register, path: Path = PACKAGED) -> Calibration:
 
 
 def write_calibrations(path: Path, calibrations: Sequence[Calibration]) -> None:
-    """Write calibrations as JSON, with the names of the evidence that they weigh."""
+    """Write calibrations as JSON, with the names of the evidence that they weigh.
+
+    Args:
+        path: of the file; its folder exists.
+        calibrations: one a method.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "calibration.json"
+        >>> write_calibrations(path, [])
+        >>> json.loads(path.read_text())["calibrations"]
+        []
+    """
     write_sealed(path, {"evidence": _NAMES, "calibrations": [asdict(c) for c in calibrations]})

@@ -123,6 +123,9 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         old: as it came back from JSON.
         new: likewise nested; tuples count as the lists that JSON makes of them.
 
+    Returns:
+        The name of the fact, with both its values.
+
     Example:
         >>> difference({"training": {"seed": 0}}, {"training": {"seed": 1}})
         'seed (0, not 1)'

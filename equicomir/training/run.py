@@ -61,7 +61,18 @@ class Trained:
 
 
 class Run:
-    """Everything that changes while a run goes on."""
+    """Everything that changes while a run goes on.
+
+    Args:
+        scenes: to learn from.
+        encoder: of every modality.
+        settings: of the training.
+        loss: of representations; that of the settings if None.
+        penalty: what is added to it, if anything.
+        initial: a model to begin with; a new one if None.
+        folder: of checkpoints and progress; neither is written if None.
+        fabric: device, precision and processes.
+    """
 
     def __init__(
         self,
@@ -111,7 +122,13 @@ class Run:
         check_modalities(self.batches, fabric.world_size)
 
     def go(self, watch: Watch, validate: Validate | None, interrupted: threading.Event) -> None:
-        """All steps that are left."""
+        """All steps that are left.
+
+        Args:
+            watch: notes how it goes.
+            validate: scores a model; not asked if None.
+            interrupted: set when the run is to end early.
+        """
         first, each, saved = len(self.losses), list[float](), time.monotonic()
         ordered = in_order(self.batches, first, workers=self.settings.workers)
         mask = valid_disk(self.settings.patch_size)

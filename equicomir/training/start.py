@@ -74,13 +74,32 @@ def penalty_of(settings: TrainingSettings) -> Penalty | None:
 
 
 def with_shifted(pixels: int, representations: Stack, **options: Any) -> torch.Tensor:
-    """InfoNCE whose negatives are other scenes, and all representations shifted."""
+    """InfoNCE whose negatives are other scenes, and all representations shifted.
+
+    Args:
+        pixels: of the shift.
+        representations: (modalities, batch, channels, height, width).
+        options: of :func:`equicomir.losses.contrastive.info_nce`.
+
+    Returns:
+        The loss, a scalar.
+    """
     negatives = shifted_around(representations, pixels)
     return info_nce(representations, negatives=negatives, **options)
 
 
 def both(detail: Loss, whole: Loss, share: float, representations: Stack) -> torch.Tensor:
-    """Two losses, of which the second has a share."""
+    """Two losses, of which the second has a share.
+
+    Args:
+        detail: one loss.
+        whole: the other.
+        share: of the second, in [0, 1].
+        representations: of both.
+
+    Returns:
+        The loss, a scalar.
+    """
     return (1 - share) * detail(representations) + share * whole(representations)
 
 
@@ -91,6 +110,14 @@ def new_model(
     the high-pass that is set before its similarity.
 
     Its modalities are those of the first scene, and what others have beside them.
+
+    Args:
+        scenes: to learn from.
+        encoder: of every modality.
+        settings: of the training.
+
+    Returns:
+        The model.
 
     Raises:
         ValueError: curves for another number of modalities, or no such encoder.

@@ -137,12 +137,24 @@ class Watch:
             self.board.close()
 
     def look(self, representations: Stack, mask: Mask | None) -> None:
-        """Note how the representations of a batch are spread."""
+        """Note how the representations of a batch are spread.
+
+        Args:
+            representations: (modalities, batch, channels, height, width).
+            mask: boolean (height, width): where they are looked at; everywhere if None.
+        """
         names = ("alignment", "uniformity", "effective_rank")
         self.line.update(zip(names, spread(representations, mask), strict=True))
 
     def step(self, step: int, total: int | None, loss: float, learning_rate: float) -> None:
-        """Note one step, ``step`` of them done."""
+        """Note one step, ``step`` of them done.
+
+        Args:
+            step: how many are done.
+            total: how many there will be, if that is known.
+            loss: of this one.
+            learning_rate: of this one.
+        """
         seconds = time.perf_counter() - self.begun
         speed = (step - self.first) * self.pairs / seconds
         self.line.update(step=step, seconds=round(seconds, 3), loss=loss)

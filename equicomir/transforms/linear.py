@@ -257,6 +257,13 @@ def check_matrix(name: str, value: object) -> Matrix:
 def check_pixel_size(name: str, value: Sequence[float]) -> tuple[float, float]:
     """Refuse what is no pixel size: (row, column), two positive numbers.
 
+    Args:
+        name: of the argument, for errors.
+        value: what came.
+
+    Returns:
+        The two numbers.
+
     Raises:
         ValueError: it is not.
 

@@ -79,7 +79,7 @@ def forward_correlation(first, second):
     return float(np.corrcoef(*pair)[0, 1])
 
 
-def naive_f1(first, second, thresholds=None, tolerance=1.0, reduce=None):
+def naive_f1(first, second, thresholds=None, tolerance=1.0):
     """From distances to the nearest edge; absolute thresholds or no tolerance are faults."""
     quantiles = {"use_quantiles": thresholds is None}
     low, high = thresholds or (0.8, 0.9)

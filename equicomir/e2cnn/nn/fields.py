@@ -32,6 +32,13 @@ class FieldType(escnn.nn.FieldType):  # type: ignore[misc]  # escnn has no types
     def transform_fibers(self, input: Tensor, element: Any) -> Tensor:
         """Transform the channels alone of (batch, channels, height, width).
 
+        Args:
+            input: the tensor.
+            element: of the group.
+
+        Returns:
+            The same shape.
+
         Raises:
             NotImplementedError: the element is a number.
         """
@@ -43,6 +50,15 @@ class FieldType(escnn.nn.FieldType):  # type: ignore[misc]  # escnn has no types
         self, input: Tensor, element: Any, coords: Tensor | None = None, order: int = 2
     ) -> Any:
         """Transform channels and plane of (batch, channels, height, width).
+
+        Args:
+            input: the tensor.
+            element: of the group.
+            coords: of points; escnn's own argument.
+            order: of the spline that turns the plane.
+
+        Returns:
+            What escnn gives.
 
         Raises:
             NotImplementedError: the element is a number.
