@@ -1,3 +1,4 @@
+# `make bench DATA=folder` compares on the data sets too.
 # `make demo`, `make test`, `make figures`, `make bench` and `make docs` each set up what they need in
 # .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -24,6 +25,8 @@ figures: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py
+	$(BIN)/python benchmarks/peers.py $(if $(DATA),--data $(DATA)) --pairs 3 --slow-pairs 1 --minutes 1 \
+		--records runs/bench/records --models runs/bench/models --page runs/bench/peers.md
 
 docs: $(DOCS_READY)
 	@rm -rf docs/build docs/api/modules

@@ -151,6 +151,7 @@ def measure(cell: Cell) -> None:
     reason = does_not_run(peer, cell.width)
     if reason:
         say_missing(cell, reason)
+        print(f"  {reason}", flush=True)
         return
     method = _method(cell)
     if peer.learned is not None:  # its first call builds what later ones find ready

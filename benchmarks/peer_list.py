@@ -173,7 +173,8 @@ def easy_pair(width: int) -> tuple[Array, Array]:
         cells = max(3, width // share)
         noise = torch.randn(1, 1, cells, cells, generator=generator)
         total = total + torch.nn.functional.interpolate(noise, (width, width), mode="bicubic")
-    image: Array = total[0].double().numpy()
+    # Positive, as images are: some packages begin from centres of mass.
+    image: Array = total[0].double().exp().numpy()
     return image, image.copy()
 
 

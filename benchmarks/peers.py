@@ -155,6 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     text = page(chosen.records)
     print(text)
     if chosen.page:
+        chosen.page.parent.mkdir(parents=True, exist_ok=True)
         chosen.page.write_text(text)
 
 
