@@ -1,4 +1,3 @@
-# `make bench DATA=folder` compares on the data sets too.
 # `make demo`, `make test`, `make figures`, `make bench` and `make docs` each set up what they need in
 # .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -23,6 +22,7 @@ figures: $(READY)
 		$(BIN)/python $$script || missing="$$missing $$script"; done; \
 	[ -z "$$missing" ] || { echo "make figures: not drawn, each for the reason it gives above:$$missing" >&2; exit 1; }
 
+# On phantoms, and with DATA=folder on the data sets too.
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py
 	$(BIN)/python benchmarks/peers.py $(if $(DATA),--data $(DATA)) --pairs 3 --slow-pairs 1 --minutes 1 \
