@@ -38,14 +38,14 @@ def planted(seed, degrees, shift, contrast=-1):
     """A smooth texture, and another contrast of it, turned and moved; and the true transform."""
     generator = torch.Generator().manual_seed(seed)
     whole = torch.zeros(1, 1, 2 * WIDTH, 2 * WIDTH, dtype=torch.float64)
-    for cells in (6, 14, 36):
+    for cells in (5, 9, 16):
         noise = torch.randn(1, 1, cells, cells, generator=generator, dtype=torch.float64)
         whole += torch.nn.functional.interpolate(noise, whole.shape[2:], mode="bicubic")
     truth = rigid(degrees, shift, centre=CENTRE)
     fixed, _ = warp_image(whole, CORNER, size=(WIDTH, WIDTH))
     moving, _ = warp_image(whole, CORNER @ truth, size=(WIDTH, WIDTH))
     # Positive, as images are: some packages begin from centres of mass.
-    return np.exp(fixed[0].numpy()), np.exp(contrast * moving[0].numpy()), truth
+    return np.exp(fixed[0].numpy() / 2), np.exp(contrast * moving[0].numpy() / 2), truth
 
 
 def recovers(method, seed, degrees, shift, contrast=-1):
