@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from equicomir.geometry import corners, image_centre, rigid
+from equicomir.geometry import corners, image_centre, rigid, transform_points
 from equicomir.registration.alignment import Alignment, checked, not_found
 from equicomir.registration.features import fit_rigid
 from equicomir.shapes import Array, ArrayMask, Matrix, check_array
@@ -85,7 +85,7 @@ def simpleitk(
         numbers = start.GetParameters(), start.GetCenter()
         return Alignment(invert(itk_matrix("Euler2DTransform", *numbers)), -method.GetMetricValue())
 
-    return _best(climb, starts)
+    return _best(climb, starts, fixed.shape, moving.shape)
 
 
 def ants(
@@ -155,7 +155,7 @@ def ants(
             )
         return Alignment(invert(matrix), -float(distance))
 
-    return _best(climb, starts)
+    return _best(climb, starts, fixed.shape, moving.shape)
 
 
 def _write_start(
@@ -269,8 +269,17 @@ def angles_of(starts: int) -> list[float]:
     return [360.0 * number / starts for number in range(starts)]
 
 
-def _best(climb: Callable[[float], Alignment], starts: int) -> Alignment:
-    """Where the best of the starts ended."""
+def _best(
+    climb: Callable[[float], Alignment],
+    starts: int,
+    fixed: tuple[int, ...],
+    moving: tuple[int, ...],
+) -> Alignment:
+    """Where the best of the starts ended.
+
+    Of images that hardly overlap any measure is high by chance: an end that takes the centre of the
+    moving image out of the fixed one is chosen only where there is no other.
+    """
     ends, raised = list[Alignment](), list[RuntimeError]()
     for degrees in angles_of(starts):
         try:
@@ -279,5 +288,11 @@ def _best(climb: Callable[[float], Alignment], starts: int) -> Alignment:
             raised.append(error)
     if not ends:
         raise raised[-1]
-    best = max(ends, key=lambda end: end.score)
+    centre, size = np.array([image_centre(*moving)]), np.array(fixed)
+
+    def worth(end: Alignment) -> tuple[bool, float]:
+        place = transform_points(end.moving_to_fixed, centre)[0]
+        return bool(((place >= 0) & (place < size)).all()), end.score
+
+    best = max(ends, key=worth)
     return best if math.isfinite(best.score) else not_found("No start ended with a finite measure.")

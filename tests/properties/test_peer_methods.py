@@ -122,7 +122,14 @@ def test_no_start_is_left_out_without_its_reason():
         raise RuntimeError(f"from {degrees:g}")
 
     with pytest.raises(RuntimeError, match="from 180"):
-        methods._best(raises, 2)
+        methods._best(raises, 2, (WIDTH, WIDTH), (WIDTH, WIDTH))
+
+
+def test_an_end_without_overlap_is_chosen_only_where_there_is_no_other():
+    size, away, near = (WIDTH, WIDTH), rigid(0, (60, 0)), rigid(0, (20, 0))
+    ends = {0.0: methods.Alignment(away, 9.0), 180.0: methods.Alignment(near, 1.0)}
+    assert methods._best(ends.get, 2, size, size) is ends[180.0]
+    assert methods._best(ends.get, 1, size, size) is ends[0.0]
 
 
 # ----------------------------------------------------------------------- conventions, by themselves
