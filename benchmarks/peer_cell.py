@@ -85,7 +85,7 @@ class Cell:
             return None
         one = peer_sets.read(self.set, self.data, self.quick).data_set
         told = replace(self.peer.learned[1], minutes=self.minutes, curves=one.curves)
-        return replace(told, steps=2, patch_size=48, batch=2) if self.quick else told
+        return replace(told, steps=2, patch_size=64, batch=2) if self.quick else told
 
     def settings(self, level: str) -> dict[str, Any]:
         """What defines a record, so that it is not made twice."""
