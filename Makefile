@@ -24,15 +24,18 @@ test: $(READY)
 	$(BIN)/vulture equicomir experiments benchmarks paper_figures tests \
 		--ignore-decorators $(CALLED_BY_OTHERS) --ignore-names $(NAMED_BY_OTHERS)
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4
 
 figures: $(READY)
 	@missing=; for script in paper_figures/fig*.py paper_figures/table*_*.py; do \
 		$(BIN)/python $$script || missing="$$missing $$script"; done; \
 	[ -z "$$missing" ] || { echo "make figures: not drawn, each for the reason it gives above:$$missing" >&2; exit 1; }
 
+# On phantoms, and with DATA=folder on the data sets too.
 bench: $(READY)
 	$(BIN)/python benchmarks/registration_speed.py
+	$(BIN)/python benchmarks/peers.py $(if $(DATA),--data $(DATA)) --pairs 3 --slow-pairs 1 --minutes 1 \
+		--records runs/bench/records --models runs/bench/models --page runs/bench/peers.md
 
 docs: $(DOCS_READY)
 	@rm -rf docs/build docs/api/modules

@@ -109,6 +109,9 @@ def read_weights(path: Path, like: Mapping[str, Tensor], told: object) -> dict[s
         like: tensors of the same names and types.
         told: the SHA-256 of the file, None where nobody told.
 
+    Returns:
+        The tensors by their names.
+
     Raises:
         OSError, ValueError, LookupError, safetensors.SafetensorError: there is no such file, or
             it is damaged or another one.

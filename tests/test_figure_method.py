@@ -223,8 +223,10 @@ def test_other_weights_are_another_source(tmp_path):
     before = sources.named(tmp_path, sources.of_pairs_and_models(tmp_path))
     write_model(tmp_path, "brain_mri", "plain", number=1)
     after = sources.named(tmp_path, sources.of_pairs_and_models(tmp_path))
-    (changed,) = set(after) - set(before)
-    assert changed.startswith("h0_brain_mri/plain/weights.safetensors sha256:")
+    changed = sorted(set(after) - set(before))  # the settings tell the weights' digest
+    assert [words.split(" sha256:")[0] for words in changed] == [
+        f"h0_brain_mri/plain/{name}" for name in ("settings.json", "weights.safetensors")
+    ]
 
 
 # ---------------------------------------------------------------- the caption

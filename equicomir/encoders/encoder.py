@@ -162,6 +162,16 @@ def kernel_values(
 ) -> int:
     """How many numbers the expanded kernels of a U-Net hold, without building it.
 
+    Args:
+        in_channels: of the image.
+        representation_channels: of the representation.
+        widths: fields at each resolution.
+        kernel_size: in pixels.
+        field_size: channels of a feature field.
+
+    Returns:
+        Their number; biases and statistics are not counted.
+
     Example:
         >>> kernel_values(1, 1, (1, 1), 3, field_size=4)
         488

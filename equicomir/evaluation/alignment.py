@@ -78,20 +78,39 @@ def evaluate(method: Method, pairs: Sequence[TestPair], scenes: Sequence[Scene])
         Lu et al., PLOS ONE 2022, doi 10.1371/journal.pone.0276196; but a failure counts as one.
     """
     by_name = {scene.name: scene for scene in scenes}
-    outcomes = []
-    for pair in pairs:
-        fixed, moving, mask = cut_pair(pair, by_name)
-        begun, failure = time.perf_counter(), ""
-        try:
-            found = method(fixed, moving, mask, (pair.fixed, pair.moving))
-            error = corner_error(pair.moving_to_fixed(), found, pair.width)
-        except ImportError:
-            raise  # a method that is not installed has not failed
-        except Exception as raised:  # whatever a method raises is its failure at this pair
-            error, failure = math.inf, f"{type(raised).__name__}: {raised}"
-        seconds = time.perf_counter() - begun
-        outcomes.append(Outcome(pair, error, seconds, failure))
-    return outcomes
+    return [attempt(method, pair, cut_pair(pair, by_name)) for pair in pairs]
+
+
+def attempt(method: Method, pair: TestPair, patches: tuple[Array, Array, ArrayMask]) -> Outcome:
+    """Run a method on the patches of one pair; if it raises it has failed.
+
+    Args:
+        method: as for :func:`evaluate`.
+        pair: its modalities, width and true transform count.
+        patches: fixed, moving and moving mask, as
+            :func:`equicomir.evaluation.displacements.cut_pair` gives them.
+
+    Returns:
+        What became of the pair.
+
+    Raises:
+        ImportError: the method is not installed, and so has not failed.
+
+    Example:
+        >>> pair = TestPair("1", "A", "B", "a", 0, 0, 8, 0.0, 3.0, 4.0)
+        >>> image, mask = np.zeros((1, 8, 8)), np.ones((8, 8), dtype=bool)
+        >>> attempt(lambda *given: np.eye(3), pair, (image, image, mask)).corner_error
+        5.0
+    """
+    begun, failure = time.perf_counter(), ""
+    try:
+        found = method(*patches, (pair.fixed, pair.moving))
+        error = corner_error(pair.moving_to_fixed(), found, pair.width)
+    except ImportError:
+        raise
+    except Exception as raised:  # whatever a method raises is its failure at this pair
+        error, failure = math.inf, f"{type(raised).__name__}: {raised}"
+    return Outcome(pair, error, time.perf_counter() - begun, failure)
 
 
 @dataclass(frozen=True)

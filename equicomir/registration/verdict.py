@@ -292,7 +292,7 @@ def write_calibrations(path: Path, calibrations: Sequence[Calibration]) -> None:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "calibration.json"
         >>> write_calibrations(path, [])
-        >>> json.loads(path.read_text())["calibrations"]
+        >>> read_sealed(path)["calibrations"]
         []
     """
     write_sealed(path, {"evidence": _NAMES, "calibrations": [asdict(c) for c in calibrations]})
