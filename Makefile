@@ -10,7 +10,7 @@ MUTANTS_READY := .venv/.mutants_ready
 # the standard library, tests and napari's manifest through their names, or read with all other
 # fields of its dataclass.
 CALLED_BY_OTHERS := "@pytest.fixture,@pytest.fixture(*),@_RULES.struct_rule"
-NAMED_BY_OTHERS := "__getattr__,handle_*,do_GET,log_message,close_connection,linkname,damage_*,pytestmark,application,widget,better_half,halves_lead"
+NAMED_BY_OTHERS := "__getattr__,handle_*,do_GET,log_message,close_connection,linkname,damage_*,pytestmark,pytest_*,application,widget,better_half,halves_lead"
 
 .PHONY: demo test bench figures docs mutants clean
 
@@ -21,7 +21,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vulture equicomir experiments benchmarks paper_figures tests \
+	$(BIN)/vulture equicomir experiments benchmarks mutants paper_figures tests \
 		--ignore-decorators $(CALLED_BY_OTHERS) --ignore-names $(NAMED_BY_OTHERS)
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --maxprocesses 4

@@ -1,6 +1,8 @@
 """elastix from a given start: every run takes seconds, and loading it ten, once a process."""
 
 import itertools
+import os
+import time
 
 import joblib
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib.externals import loky
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, pixel_centres, rigid, transform_points, warp_image
@@ -69,6 +72,23 @@ def residual(displacement, truth):
 
 
 # First, because it loads ITK into all processes at once.
+def test_a_process_that_loads_itk_is_not_taken_for_one_that_leaks():
+    loky.get_reusable_executor().shutdown(wait=True)
+    done_before = joblib.Parallel(n_jobs=2)(joblib.delayed(own_name)(1.2) for _ in range(4))
+    fixed, moving = planted(1, np.eye(3))
+    for _ in range(2):
+        elastix.register(fixed, moving, start_every_degrees=120)
+    done_after = joblib.Parallel(n_jobs=2)(joblib.delayed(own_name)(1.2) for _ in range(4))
+    assert len(set(done_before)) == 2
+    assert set(done_after) == set(done_before)
+
+
+def own_name(seconds):
+    """The process that was at it; joblib looks at its memory once a second."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
 def test_without_a_start_the_circle_is_searched_first():
     truth = similarity(130, 1.06, (4, -2), centre=CENTRE)
     fixed, moving = planted(1, truth)

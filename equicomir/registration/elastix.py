@@ -19,6 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky import process_executor
 
 from equicomir.geometry import image_centre, rigid
 from equicomir.registration.alignment import Alignment, checked, not_found
@@ -38,6 +39,7 @@ from equicomir.transforms.linear import check_matrix, compose, invert
 _RESOLUTIONS = 3
 _LOADING = threading.Lock()
 _ITERATIONS = 256
+_ROOM_BYTES = 2**31  # that a process of joblib may grow by
 _Images = tuple[Array, Array, ArrayMask | None, ArrayMask | None]
 _Run = Callable[[Matrix], Alignment | str]
 _LEAST_SPACING = 4.0  # pixels; below it, the grid has more numbers than the image says
@@ -214,6 +216,10 @@ def _loaded() -> Any:
         import itk  # a heavy optional dependency, only of this method
 
         _ = itk.ParameterObject, itk.elastix_registration_method, itk.image_from_array
+        # Joblib ends a process that has grown by 300 MB, as one that leaks. ITK takes 700 and
+        # then no more, and where warnings are errors what joblib says of it ends in waiting for
+        # ever.
+        process_executor._MAX_MEMORY_LEAK_SIZE = _ROOM_BYTES
         return itk
 
 
