@@ -96,8 +96,10 @@ def _settle(figure: Figure) -> None:
     """Lay out once, and round: the solver adds in the order of addresses, so its last bits vary."""
     if figure.get_layout_engine() is None:
         return
+    dots, figure.dpi = figure.dpi, matplotlib.rcParams["savefig.dpi"]  # widths of words vary by it
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    figure.dpi = dots
     for part in figure.findobj(SubFigure):
         part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
     for axes in figure.findobj(Axes):
