@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from style import counted
 
 from equicomir.evaluation import records
 from equicomir.evaluation.records import Record
@@ -205,7 +206,7 @@ def in_words(lines: Sequence[Record]) -> str:
         name: np.median([line["rates"][name] for line in lines]) for name in (*_RATES, "copy")
     }
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {threads} threads: "
+        f"{machine['processor']}, {machine['cores']} cores, {counted(threads, 'thread')}: "
         f"{at_best['product'] / 1e9:.0f} GFLOP/s in a matrix product, "
         f"{at_best['convolution'] / 1e9:.0f} in a convolution, "
         f"{at_best['copy'] / 1e9:.1f} GB/s in a copy"
