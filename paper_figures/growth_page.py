@@ -27,7 +27,7 @@ could do at best. Made from the records by `paper_figures/growth_page.py`; the r
     python benchmarks/growth.py
 
 which measures every point in a process of its own, and goes on where it was stopped. A series ends
-where the next point would take longer than `--most-seconds`, or more memory than is free.
+where the next point would take too long, or more memory than is free.
 Images are blurred noise, as rich a pixel at every size; the encoder is the default one. Two other
 scripts print the costs beside other implementations, as ratios of one run:
 `benchmarks/encoders.py` (the plain network, and the same network built of escnn's own modules) and
