@@ -55,9 +55,13 @@ def main() -> None:
         for number, result in enumerate(results, 1):
             records.append(path, [], **result)
             stand[result["settings"]["sha256"]] = result
-            console.print(f"{number} of {len(wanted)}: {table.line_of(result)}")
+            words = f"{number} of {len(wanted)}: {table.line_of(result)}"
+            console.print(words, markup=False, highlight=False)  # code is full of brackets
+    # One program may be a mutant and a known fault: what became of it counts for both.
     lines = [
-        stand[change.settings["sha256"]] for change in changes if change.settings["sha256"] in stand
+        stand[change.settings["sha256"]] | {"settings": change.settings}
+        for change in changes
+        if change.settings["sha256"] in stand
     ]
     chosen.page.write_text(table.page(lines, chosen.seed))
     console.print(f"{len(lines)} of {len(changes)} changes: {chosen.page}")
