@@ -316,9 +316,12 @@ def test_simpleitk_reads_our_displacement_from_fixed_to_moving(seed, fixed_size,
         )
         back = read_displacement(path, moving_pixel_size_micrometres=moving_size)
         field = SimpleITK.ReadImage(str(path))
+        SimpleITK.WriteImage(field, str(path))  # with its notes on what it has read
+        same = read_displacement(path, moving_pixel_size_micrometres=moving_size)
         SimpleITK.WriteImage(SimpleITK.Cast(field, SimpleITK.sitkVectorFloat32), str(path))
         again = read_displacement(path, moving_pixel_size_micrometres=moving_size)
     np.testing.assert_allclose(back, displacement, atol=1e-9)
+    np.testing.assert_allclose(same, displacement, atol=1e-9)
     np.testing.assert_allclose(again, displacement, atol=1e-4)
     fixed = np.random.default_rng(seed).uniform(0.1, 0.9, (9, 2)) * (13, 10)
     landed = through(SimpleITK.DisplacementFieldTransform(field), to_xy(fixed, fixed_size))

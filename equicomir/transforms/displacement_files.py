@@ -30,7 +30,8 @@ _ONLY = {  # what these entries must say, where they are there
     "ElementNumberOfChannels": "2",
 }
 _NEEDED = {"NDims", "DimSize", "ElementSpacing", "ElementNumberOfChannels", "ElementType"}
-_IGNORED = {"CenterOfRotation", "AnatomicalOrientation"}
+_IGNORED = {"CenterOfRotation", "AnatomicalOrientation", "Modality"}
+_NOTES = "ITK_"  # how ITK begins its notes to itself in what it has read and writes again
 _SEAL = "Comment = sha256 "
 _END = b"ElementDataFile = LOCAL\n"
 
@@ -150,7 +151,7 @@ def _entries(head: str) -> dict[str, str]:
     if missing := _NEEDED - entries.keys():
         raise ValueError(f"no {', '.join(sorted(missing))}")
     for name, value in entries.items():
-        if name not in _ONLY.keys() | _NEEDED | _IGNORED:
+        if name not in _ONLY.keys() | _NEEDED | _IGNORED and not name.startswith(_NOTES):
             raise ValueError(f"the unknown entry {name[:60]!r}")
         if _ONLY.get(name, value) != value:
             raise ValueError(f"{name} = {value[:60]}, not {_ONLY[name]}")
