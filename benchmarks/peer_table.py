@@ -16,6 +16,7 @@ from equicomir.evaluation.displacements import LEVELS
 from equicomir.evaluation.records import Record
 from equicomir.experiment.verdict import pair_of
 
+REACHES = 0.9  # of the pairs
 COMMAND = "python benchmarks/peers.py --data DATA"
 
 
@@ -90,7 +91,7 @@ def page(folder: Path) -> str:
     }
     if not any(line.by_level for lines in tables.values() for line in lines):
         raise ValueError(f"--records: expected records in {folder}, found none; run {COMMAND}.")
-    parts = [_HEAD, _overview(tables), _set_ups(tables)]
+    parts = [_HEAD, _overview(tables), _reaches(tables), _set_ups(tables)]
     for (name, width), lines in tables.items():
         modalities = next(r["settings"]["modalities"] for r in found[name] if r.get("settings"))
         within = (
@@ -156,6 +157,26 @@ def _overview(tables: dict[tuple[str, int], list[Line]]) -> str:
     return (
         "## All at a glance\n\nSuccess in % (95 % interval) at level any, where the set has it; "
         f"set and width in pixels.\n\n{_table(head, rows)}"
+    )
+
+
+def _reaches(tables: dict[tuple[str, int], list[Line]]) -> str:
+    """The smallest width at which enough pairs are registered at level any."""
+    sets = list(dict.fromkeys(name for name, _ in tables))
+    rows = []
+    for number, peer in enumerate(PEERS):
+        cells = []
+        for name in sets:
+            of_set = [(w, lines[number]) for (of, w), lines in tables.items() if of == name]
+            rates = {w: summarise(x).success for w, line in of_set if (x := line.outcomes("any"))}
+            within = [width for width, rate in rates.items() if rate >= REACHES]
+            none = f"above {max(rates)}" if rates else "-"
+            cells.append(str(min(within)) if within else none)
+        rows.append([f"`{peer.name}`", *cells])
+    return (
+        "## Reach\n\nThe smallest width, in pixels, of those asked for, at which "
+        f"{100 * REACHES:.0f} % of the pairs are registered at level any: what is smaller holds "
+        f"too little to register by.\n\n{_table(['method', *sets], rows)}"
     )
 
 

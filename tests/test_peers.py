@@ -103,15 +103,15 @@ def test_the_examples_of_a_wheel_are_what_they_are_said_to_be():
 # ------------------------------------------------------------------------------------ the table
 
 
-def made_up(folder, method, level, *, chance=0.5, count=10, seconds=1.0, seed=0):
+def made_up(folder, method, level, *, chance=0.5, count=10, seconds=1.0, seed=0, width=64):
     """A record whose errors are drawn; some of those beyond the chance gave nothing at all."""
     rng, outcomes = np.random.default_rng(seed), []
-    for pair in pairs_of(("T1", "T2"), 64, count, (level,)):
+    for pair in pairs_of(("T1", "T2"), width, count, (level,)):
         near, lost = rng.random() < chance, rng.random() < 0.5
         error = round(rng.uniform(0.1, 1.2) if near else rng.uniform(2, 50), 4)
         gone = lost and not near
         outcomes.append(Outcome(pair, np.inf if gone else error, seconds, "lost" if gone else ""))
-    settings = {"method": method, "width": 64, "level": level, "pairs": count, "threads": 1}
+    settings = {"method": method, "width": width, "level": level, "pairs": count, "threads": 1}
     records.append(
         folder / "brain_mri.jsonl",
         outcomes,
@@ -155,6 +155,18 @@ def test_the_table_says_what_the_records_say(tmp_path):
     )
     assert row(text, "cmif", "## brain_mri, 64 px")[0] == "not run"
     assert "a success is within 1.28 px" in text
+
+
+def test_reach_is_the_smallest_width_at_which_nearly_all_pairs_are_registered(tmp_path):
+    for width, chances in {256: (1.0, 0.5), 128: (1.0, 0.5), 64: (0.5, 0.0)}.items():
+        for method, chance in zip(("steerable", "plain"), chances, strict=True):
+            made_up(tmp_path, method, "any", chance=chance, width=width)
+    made_up(tmp_path, "plain", "1", chance=1.0, width=64)  # another level does not count
+    text = table.page(tmp_path)
+    assert row(text, "steerable", "## Reach") == ["128"]
+    assert row(text, "plain", "## Reach") == ["above 256"]
+    assert row(text, "sift", "## Reach") == ["-"]
+    assert "90 % of" in text
 
 
 @pytest.mark.parametrize(
