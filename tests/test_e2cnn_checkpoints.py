@@ -82,7 +82,8 @@ def test_a_state_dict_of_train_mode_is_enough(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_loaded_plainly_the_outputs_are_wrong(name):
-    assert error(loaded_plainly(name), name) > 0.2
+    # How wrong depends on the machine: a basis is what its LAPACK makes of a space of solutions.
+    assert error(loaded_plainly(name), name) > 1000 * EXACT
 
 
 def test_kernels_and_biases_are_those_of_the_checkpoint():
