@@ -175,8 +175,8 @@ def _reaches(tables: dict[tuple[str, int], list[Line]]) -> str:
         rows.append([f"`{peer.name}`", *cells])
     return (
         "## Reach\n\nThe smallest width, in pixels, of those asked for, at which "
-        f"{100 * REACHES:.0f} % of the pairs are registered at level any: what is smaller holds "
-        f"too little to register by.\n\n{_table(['method', *sets], rows)}"
+        f"{100 * REACHES:.0f} % of the pairs are registered at level any.\n\n"
+        f"{_table(['method', *sets], rows)}"
     )
 
 

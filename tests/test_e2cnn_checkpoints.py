@@ -83,7 +83,7 @@ def test_a_state_dict_of_train_mode_is_enough(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_loaded_plainly_the_outputs_are_wrong(name):
     # How wrong depends on the machine: 0.18 to more than 0.2 were seen of the same weights.
-    assert error(loaded_plainly(name), name) > 1000 * EXACT
+    assert error(loaded_plainly(name), name) > 0.1
 
 
 def test_kernels_and_biases_are_those_of_the_checkpoint():

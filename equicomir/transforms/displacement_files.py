@@ -30,7 +30,7 @@ _ONLY = {  # what these entries must say, where they are there
     "ElementNumberOfChannels": "2",
 }
 _NEEDED = {"NDims", "DimSize", "ElementSpacing", "ElementNumberOfChannels", "ElementType"}
-_IGNORED = {"CenterOfRotation", "AnatomicalOrientation", "Modality"}
+_IGNORED = {"CenterOfRotation", "AnatomicalOrientation"}
 _NOTES = "ITK_"  # how ITK begins its notes to itself in what it has read and writes again
 _SEAL = "Comment = sha256 "
 _END = b"ElementDataFile = LOCAL\n"
