@@ -20,14 +20,17 @@ from equicomir.images.sources import embedded
 
 PAIRS = Path(__file__).parent / "pairs"
 COUNT = 100  # a level and direction
-#: set: (modalities, {width: least fraction of the patch that is not background})
-SETS = {
-    "motor_neurons": (("phase_contrast", "nfh"), {256: 0.0, 192: 0.0, 128: 0.0}),
+#: (set, modalities, {width: least fraction of the patch that is not background})
+SETS = (
+    ("motor_neurons", ("phase_contrast", "nfh"), {256: 0.0, 192: 0.0, 128: 0.0}),
     # Below 128 px at least 90 % tissue; above, half: a patch of background has no answer.
-    "brain_mri": (("T1", "T2"), {128: 0.5, 96: 0.9, 64: 0.9}),
-    "fly_cells": (("channel_d", "channel_r"), {256: 0.0, 128: 0.0}),
-    "tissue_core": (("bright_field", "second_harmonic"), {256: 0.0, 128: 0.0}),
-}
+    ("brain_mri", ("T1", "T2"), {128: 0.5, 96: 0.9, 64: 0.9, 48: 0.9}),
+    ("fly_cells", ("channel_d", "channel_r"), {256: 0.0, 128: 0.0}),
+    ("tissue_core", ("bright_field", "second_harmonic"), {256: 0.0, 128: 0.0}),
+    # The first and the third modality, for h2.
+    ("motor_neurons", ("phase_contrast", "map2"), {128: 0.0}),
+    ("brain_mri", ("T1", "FLAIR"), {64: 0.9, 48: 0.9}),
+)
 MASKS = {"tissue_core": "valid"}  # name of the folder
 EMBEDDED_WIDTH = 96
 
@@ -55,7 +58,7 @@ def main(data: Path | None) -> None:
         list_path(parts.name, parts.modalities, EMBEDDED_WIDTH),
         draw(parts.test, (first, second), EMBEDDED_WIDTH, 0.0),
     )
-    for name, (modalities, widths) in SETS.items() if data else ():
+    for name, modalities, widths in SETS if data else ():
         assert data is not None
         test = data / name / "test"
         masks = test / MASKS[name] if name in MASKS else None
@@ -63,7 +66,7 @@ def main(data: Path | None) -> None:
         for width, least_content in widths.items():
             pairs = draw(scenes, modalities, width, least_content)
             write_pairs(list_path(name, modalities, width), pairs)
-            print(f"{name} {width} px: {len(pairs)} pairs")
+            print(f"{name} {' and '.join(modalities)} {width} px: {len(pairs)} pairs")
 
 
 if __name__ == "__main__":

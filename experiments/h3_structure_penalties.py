@@ -21,7 +21,7 @@ from equicomir.losses.weighted import Penalties
 from equicomir.training.settings import TrainingSettings
 
 EACH = tuple(field.name for field in fields(Penalties))
-WEIGHTS = (0.1, 0.3, 1.0, 3.0)
+WEIGHTS = (0.1, 0.5, 2.5)
 #: Not chosen yet: `--coarse` is to be run before this is.
 CHOSEN = dict.fromkeys(EACH, 0.3)
 
@@ -40,7 +40,7 @@ EXPERIMENT = Experiment(
     refuted_if="success at level any is not higher by 5 points, where the reference leaves room",
     variants=(Variant("none"), *CONFIRMED),
     comparisons=tuple(Comparison(one.name, than="none", by=0.05) for one in CONFIRMED),
-    default=Budget(seeds=3, steps=180, pairs=25),
+    default=Budget(seeds=5, steps=120, pairs=25),
     full=Budget(seeds=5, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any")),
 )
 COARSE = Experiment(
@@ -49,7 +49,7 @@ COARSE = Experiment(
     refuted_if="nothing: it is a search",
     variants=(Variant("none"), *(variant(name, weight) for name in EACH for weight in WEIGHTS)),
     comparisons=(),
-    default=Budget(seeds=1, steps=180, pairs=25, part="validation"),
+    default=Budget(seeds=2, steps=120, pairs=25, part="validation"),
     full=Budget(seeds=2, steps=1000, pairs=100, part="validation"),
 )
 

@@ -214,7 +214,12 @@ def pairs_of(
     else:
         generator = np.random.default_rng(width)
         every = displacements.draw_pairs(
-            looked_at(task, parts), (first, second), width, _LISTED, generator=generator
+            looked_at(task, parts),
+            (first, second),
+            width,
+            _LISTED,
+            least_content=task.data_set.least_content,
+            generator=generator,
         )
     kept, count = list[TestPair](), min(task.pairs, registration.most_pairs or task.pairs)
     for level in task.levels:
