@@ -14,7 +14,7 @@ from equicomir.evaluation import records
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, Outcome, summarise
 from equicomir.evaluation.displacements import LEVELS
 from equicomir.evaluation.records import Record
-from equicomir.experiment.verdict import pair_of
+from equicomir.experiment.rows import pair_of
 
 REACHES = 0.9  # of the pairs
 COMMAND = "python benchmarks/peers.py --data DATA"

@@ -8,20 +8,27 @@ pairs that are hard for everybody. The smallest effect that matters is put at th
 where a verdict, either one, is an error; it prints how often that happens (5 % at most is claimed),
 how often the interval holds the truth (95 % at least), beside the plain hierarchical bootstrap,
 which draws seeds and units again and takes percentiles. The ideal half width is 1.96 standard
-deviations of the estimates, which nobody knows who has but one experiment. The last lines are
-families of three comparisons with one reference: an error is any error in the family.
+deviations of the estimates, which nobody knows who has but one experiment. The second table is of
+the places of the committed lists of large fields, whose blocks are of unequal size and whose pairs
+see something of the next block too: there two places are alike by the squares of so many widths
+about them that are common. The last lines are families of three comparisons with one reference: an
+error is any error in the family.
 """
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm
 
+from equicomir.evaluation.displacements import TestPair, read_pairs
 from equicomir.evaluation.statistics import Difference, difference
+from equicomir.evaluation.units import BLOCK, blocks
 from equicomir.evaluation.verdicts import judge
 from equicomir.shapes import Array
 
@@ -41,6 +48,8 @@ class Study:
         method_scene: of how a scene suits a method.
         seed_scene: of how a scene suits a trained model.
         hard_pairs: correlation of what decides one pair between all models.
+        places: name of a committed list whose pairs stand where they stand, in place of scenes.
+        reach: side, in widths, of the square about a pair that decides how hard it is there.
     """
 
     seeds: int = 3
@@ -53,6 +62,8 @@ class Study:
     method_scene: float = 0.05
     seed_scene: float = 0.02
     hard_pairs: float = 0.5
+    places: str = ""
+    reach: float = BLOCK
 
     def truth(self) -> float:
         """The true difference: probabilities end at 0 and 1, which takes a little of the effect."""
@@ -85,15 +96,58 @@ STUDIES = (
     Study(seeds=5, seed=0.05),
     Study(seeds=10, scenes=20, pairs=200, seed=0.05),
 )
+LISTS = Path(__file__).parent / "pairs"
+#: Seeds with no luck of their own, and methods that differ much from place to place.
+_FIELD = Study(pairs=50, seed=0.0, seed_scene=0.0, method_scene=0.2)
+FIELDS = tuple(
+    replace(_FIELD, places=name, reach=reach)
+    for name in (
+        "motor_neurons_phase_contrast_nfh_128",
+        "tissue_core_bright_field_second_harmonic_128",
+        "fly_cells_channel_d_channel_r_128",
+    )
+    for reach in (1.0, BLOCK, 2.5)
+)
+
+
+def _first_pairs(places: str, count: int) -> list[TestPair]:
+    """As an experiment takes them: so many of both directions together, at level any."""
+    every = [pair for pair in read_pairs(LISTS / f"{places}.csv") if pair.level == "any"]
+    ways = dict.fromkeys(pair.fixed for pair in every)
+    return [p for way in ways for p in [q for q in every if q.fixed == way][: count // len(ways)]]
+
+
+@lru_cache
+def _mixing(study: Study) -> tuple[Array, list[str]]:
+    """(pairs, pairs), which makes of independent numbers those of the places; and the blocks."""
+    pairs = _first_pairs(study.places, study.pairs)
+    alike: Array = np.equal.outer(*[np.array([pair.scene for pair in pairs])] * 2).astype(float)
+    for of in ("row", "column"):
+        at = np.array([getattr(pair, of) / pair.width for pair in pairs])
+        alike *= np.maximum(0, 1 - np.abs(at[:, None] - at) / study.reach)
+    return np.linalg.cholesky(alike + 1e-9 * np.eye(len(pairs))), blocks(pairs)
 
 
 def simulate(
     study: Study, *, methods: int = 2, generator: np.random.Generator
 ) -> tuple[list[Array], list[str]]:
     """Draw one experiment: successes (seeds, pairs) of each method, the reference first; scenes."""
-    g, seeds, scenes, pairs = generator, study.seeds, study.scenes, study.pairs
-    of_pair = g.integers(scenes, size=pairs)
-    difficulty = study.scene * g.normal(size=scenes)
+    g, seeds, pairs = generator, study.seeds, study.pairs
+    if study.places:
+        mixing, units = _mixing(study)
+
+        def by_place(*shape: int) -> Array:
+            found: Array = g.normal(size=(*shape, pairs)) @ mixing.T
+            return found
+    else:
+        of_pair = g.integers(study.scenes, size=pairs)
+        units = [f"scene{number}" for number in of_pair]
+
+        def by_place(*shape: int) -> Array:
+            found: Array = g.normal(size=(*shape, study.scenes))[..., of_pair]
+            return found
+
+    difficulty = study.scene * by_place()
     hard = math.sqrt(study.hard_pairs) * g.normal(size=pairs)
     results: list[Array] = []
     for method in range(methods):
@@ -102,13 +156,12 @@ def simulate(
             + (study.effect if method else 0.0)
             + study.seed * g.normal(size=(seeds, 1))
             + difficulty
-            + study.method_scene * g.normal(size=scenes)
-            + study.seed_scene * g.normal(size=(seeds, scenes))
+            + study.method_scene * by_place()
+            + study.seed_scene * by_place(seeds)
         )
         own = math.sqrt(1 - study.hard_pairs) * g.normal(size=(seeds, pairs))
-        succeeded = norm.cdf(hard + own) < probability[:, of_pair]
-        results.append(succeeded.astype(np.float64))
-    return results, [f"scene{number}" for number in of_pair]
+        results.append((norm.cdf(hard + own) < probability).astype(np.float64))
+    return results, units
 
 
 def plain_interval(
@@ -236,6 +289,14 @@ def main() -> None:
         )
     console = Console(width=150)
     console.print(table)
+    fields = Table(title="At the places of the committed lists, 50 pairs; in %")
+    for name in ("list", "alike within, widths", *outcomes):
+        fields.add_column(name, justify="left" if name == "list" else "right")
+    for study in FIELDS:
+        got = level(study, chosen.experiments, chosen.resamples, generator=generator)
+        shares = (f"{100 * value:.1f}" for value in vars(got).values())
+        fields.add_row(study.places, f"{study.reach:.1f}", *shares)
+    console.print(fields)
     families = Table(title="Families of three comparisons; in %")
     for name in ("true", "smallest effects that matter", "any wrong verdict", "all covered"):
         families.add_column(name, justify="right")

@@ -59,10 +59,14 @@ EXPERIMENT = Experiment(
         Comparison("steerable", than="steerable, cosine", by=0.1),
         Comparison("steerable, same minutes", than="plain, any angle, same minutes", by=0.1),
         Comparison("steerable, same minutes", than="Tiramisu, same minutes", by=0.1),
-        Comparison("steerable", than="raw, mutual information", by=0.1),
+        *(
+            Comparison("steerable", than=f"raw, {method}", by=0.1)
+            for method in ("SIFT", "mutual information", "squared-loss information", "elastix")
+        ),
     ),
     default=Budget(seeds=3, steps=100, pairs=25, minutes=1.0),
     full=Budget(seeds=5, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any"), minutes=10.0),
+    sets=("motor_neurons", "tissue_core", "brain_mri", "fly_cells"),
 )
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ EXPERIMENT = Experiment(
     ),
     default=Budget(seeds=3, steps=180, pairs=25),
     full=Budget(seeds=5, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any")),
+    sets=("brain_mri", "motor_neurons"),
 )
 
 if __name__ == "__main__":

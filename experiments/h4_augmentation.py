@@ -47,7 +47,7 @@ EXPERIMENT = Experiment(
     ),
     comparisons=(
         *(Comparison(name, "nothing varied", by=0.05) for name in (*EACH, "shifted negatives")),
-        Comparison("steerable, turned together", than="steerable, not turned", by=0.05),
+        Comparison("steerable, not turned", than="steerable, turned together", by=-0.05),
         Comparison("plain, turned together", than="plain, not turned", by=0.1),
     ),
     default=Budget(seeds=3, steps=110, pairs=25),

@@ -53,6 +53,7 @@ EXPERIMENT = Experiment(
     ),
     default=Budget(seeds=3, steps=120, pairs=25),
     full=Budget(seeds=5, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any")),
+    sets=("motor_neurons", "tissue_core"),
 )
 
 if __name__ == "__main__":

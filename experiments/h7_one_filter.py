@@ -58,6 +58,7 @@ EXPERIMENT = Experiment(
     ),
     default=Budget(seeds=6, steps=120, pairs=25),
     full=Budget(seeds=10, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any")),
+    sets=("motor_neurons", "tissue_core"),
 )
 SEARCH = Experiment(
     name="h7_coarse",

@@ -66,7 +66,8 @@ def blocks(of_records: Path) -> list[Block]:
     made = []
     for of in by_name.values():
         runs = {place: found for one in of for place, found in one.runs.items()}
-        found = judged(of[0].experiment, [one.data_set for one in of], runs)
+        seeds = max(one.budget.seeds for one in of)
+        found = judged(of[0].experiment, [one.data_set for one in of], runs, seeds=seeds)
         if found:
             made.append(Block(of[0].experiment, of, found))
     if not made:
@@ -105,7 +106,7 @@ def verdict(one: Judged) -> str:
 def why(one: Judged) -> str:
     """The verdict as the figure says it."""
     if not has_room(one):
-        return f"no room: {100 * one.reference:.0f} %"
+        return f"reference at {100 * one.reference:.0f} %"
     return one.judgement.verdict.removeprefix("inconclusive: ")
 
 

@@ -26,9 +26,9 @@ from style import Look
 
 from equicomir.evaluation.coherence import FINE
 from equicomir.evaluation.records import Record, successes
+from equicomir.experiment.rows import Row, row
 from equicomir.experiment.sets import DataSet
 from equicomir.experiment.trade_off import front, trade_off
-from equicomir.experiment.verdict import Row, row
 
 LOOKS = {
     "h0": Look("#0072B2", "o", "", True),
@@ -133,7 +133,7 @@ def points(stands: Sequence[Standing], width: int) -> list[Point]:
                 place = (one.data_set.name, width, f"{name}: {variant}")
                 detail = [max(_LEAST, run["detail"]["coherence_between"]) for run in runs]
                 success = (100 * successes(runs).mean(1)).tolist()
-                found.append(Point(name, row(place, runs), detail, success))
+                found.append(Point(name, row(place, runs, one.data_set), detail, success))
     return found
 
 

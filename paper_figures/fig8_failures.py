@@ -28,7 +28,7 @@ from skimage import io
 from equicomir.evaluation import records
 from equicomir.evaluation.alignment import SUCCESS_FRACTION
 from equicomir.evaluation.records import Record
-from equicomir.experiment.verdict import pair_of
+from equicomir.experiment.rows import pair_of
 from equicomir.geometry import rotation_degrees, warp_image
 from equicomir.shapes import Array, ArrayMask, Matrix
 

@@ -15,7 +15,7 @@ from equicomir.evaluation import records, units
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import difference
 from equicomir.experiment import sets as experiment_sets
-from equicomir.experiment.verdict import pair_of
+from equicomir.experiment.rows import pair_of
 
 #: set: (what is independent in its test part, in words, amounts of data that are to be there)
 SETS: dict[str, tuple[units.Units, str, tuple[float, ...]]] = {

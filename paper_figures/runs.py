@@ -17,8 +17,9 @@ from equicomir.evaluation.records import Record
 from equicomir.evaluation.statistics import difference
 from equicomir.evaluation.verdicts import FEWEST_UNITS
 from equicomir.experiment.plan import Budget, Experiment
+from equicomir.experiment.rows import pair_of, runs_of
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
-from equicomir.experiment.verdict import ROOM, pair_of, runs_of
+from equicomir.experiment.verdict import ROOM
 from equicomir.shapes import Array
 
 #: Folder of the records of an experiment: the script that makes them.

@@ -15,6 +15,7 @@ from equicomir import properties
 from equicomir.evaluation import records
 from equicomir.evaluation.alignment import Outcome
 from equicomir.evaluation.displacements import TestPair
+from equicomir.evaluation.records import successes
 from equicomir.experiment import claims as asked
 from equicomir.experiment import frame, work
 from equicomir.experiment.claims import claims
@@ -26,9 +27,10 @@ from equicomir.experiment.plan import (
     Variant,
     tasks,
 )
+from equicomir.experiment.rows import row, runs_of, seed_of
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.standing import standing
-from equicomir.experiment.verdict import judged, runs_of, sentence
+from equicomir.experiment.verdict import judged, sentence
 from equicomir.experiment.work import learned_from, run
 from equicomir.gate import check
 from equicomir.losses.weighted import Penalties
@@ -183,8 +185,8 @@ right_objective = asked.objective
 def write(path, variant, task, width, errors, places):
     """A made-up record of a run."""
     outcomes = [
-        Outcome(TestPair("any", "A", "B", f"scene{place}", 0, 0, width, 10, 0, 0), error, 0.1)
-        for place, error in zip(places, errors, strict=True)
+        Outcome(TestPair("any", "A", "B", f"scene{place}", 0, 0, width, turn, 0, 0), error, 0.1)
+        for turn, (place, error) in enumerate(zip(places, errors, strict=True))
     ]
     records.append(
         path,
@@ -219,7 +221,7 @@ def test_a_run_of_before_a_setting_was_there_stands_by_its_default(tmp_path, for
         (0.9, 0.5, "supported"),
         (0.5, 0.55, "refuted"),
         (0.62, 0.52, "inconclusive"),
-        (1.0, 0.95, "no room to compare"),
+        (1.0, 0.95, "outside the 30 to 80 %"),
     ],
 )
 def test_verdicts_follow_from_records(tmp_path, better, than, says):
@@ -261,6 +263,139 @@ def test_a_comparison_is_made_where_there_are_units_enough(tmp_path):
     assert (found.width, found.judgement.verdict) == (200, "inconclusive: too small")
 
 
+def made(folder, rates, *, seeds=(0, 1, 2), width=100, levels=("any",), data="data", pairs=200):
+    """The records of :data:`TRIED` on a made-up set, by a rate of success a variant."""
+    draw = np.random.default_rng(0)
+    turns = np.random.default_rng(1).random(pairs * len(levels))
+    for task in tasks(TRIED, [MADE_UP], replace(PLANNED, levels=levels)):
+        if task.training.seed not in seeds:
+            continue
+        for variant, how in task.registrations:
+            outcomes = [
+                Outcome(
+                    TestPair(level, "AB"[n % 2], "BA"[n % 2], f"{n % 40}", 0, 0, width, turn, 0, 0),
+                    1.0 if draw.random() < rates[variant, level] else 50.0,
+                    0.1,
+                )
+                for n, (level, turn) in enumerate(zip(np.repeat(levels, pairs), turns, strict=True))
+            ]
+            records.append(
+                folder / "records.jsonl",
+                outcomes,
+                settings=task.evaluated(data, how, width),
+                variant=variant,
+                detail={"coherence_between": 0.5 if variant == "plain" else 0.7 + turns[0] / 100},
+            )
+    return folder / "records.jsonl"
+
+
+MADE_UP = DataSet("made_up", ("A", "B"), (100,), "scenes")
+PLANNED = Budget(seeds=3, steps=1, pairs=200)
+CLEAR = {(n, "any"): 0.5 if n == "plain" else 0.9 for n in ("steerable", "filtered", "plain")}
+
+
+def test_what_is_judged_is_level_any_whatever_else_was_run(tmp_path):
+    """The control: of all levels together the difference would be none."""
+    others = {(name, "1"): 0.9 if name == "plain" else 0.1 for name, _ in CLEAR}
+    path = made(tmp_path, CLEAR | others, levels=("1", "any"))
+    budget = replace(PLANNED, levels=("1", "any"))
+    runs = runs_of(TRIED, [MADE_UP], budget, path)
+    (found,) = judged(TRIED, [MADE_UP], runs, seeds=3)
+    assert found.judgement.verdict == "supported"
+    assert found.found.pairs == 200
+    of_all = [successes(runs["made_up", 100, name]).mean() for name in ("steerable", "plain")]
+    assert of_all[0] < of_all[1]
+    line = row(("made_up", 100, "steerable"), runs["made_up", 100, "steerable"], MADE_UP)
+    assert line.by_level["1"] < 0.2 < 0.8 < line.success == line.by_level["any"]
+    assert line.interval[0] < line.success < line.interval[1]
+    assert np.mean(list(line.each_way.values())) == pytest.approx(line.success)
+
+
+def test_seeds_are_compared_with_themselves_and_nothing_is_decided_before_the_last(tmp_path):
+    whole = made(tmp_path / "whole", CLEAR)
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, whole)
+    runs["made_up", 100, "plain"] = runs["made_up", 100, "plain"][1:]  # the first failed its gate
+    (found,) = judged(TRIED, [MADE_UP], runs, seeds=3)
+    same = {k: [run for run in v if seed_of(run)] for k, v in runs.items()}
+    (alone,) = judged(TRIED, [MADE_UP], same, seeds=2)
+    assert (found.found, found.found.seeds) == (alone.found, 2)
+    assert np.array_equal(found.found.deviations, alone.found.deviations)
+    assert "unfinished, 2 of 3 seeds" in sentence(found)
+    (finished,) = judged(TRIED, [MADE_UP], runs_of(TRIED, [MADE_UP], PLANNED, whole), seeds=3)
+    assert sentence(finished).endswith("supported")
+
+
+def test_the_family_is_what_was_planned_and_not_what_has_run(tmp_path):
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, CLEAR))
+    (alone,) = judged(TRIED, [MADE_UP], runs)
+    wide = replace(TRIED, sets=("motor_neurons", "tissue_core", "brain_mri"))
+    (among,) = judged(wide, [MADE_UP], runs)
+    assert among.judgement.p_value > alone.judgement.p_value
+    assert among.judgement.low <= alone.judgement.low
+
+
+def test_two_versions_of_the_data_are_not_one(tmp_path):
+    made(tmp_path, CLEAR, seeds=(0, 1))
+    path = made(tmp_path, CLEAR, seeds=(2,), data="moved by a pixel")
+    with pytest.raises(ValueError, match="one version of made_up, got two"):
+        runs_of(TRIED, [MADE_UP], PLANNED, path)
+
+
+def test_a_method_that_was_given_fewer_pairs_is_compared_on_those(tmp_path):
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, CLEAR))
+    runs["made_up", 100, "plain"] = [
+        {**run, "pairs": run["pairs"][:60]} for run in runs["made_up", 100, "plain"]
+    ]
+    (found,) = judged(TRIED, [MADE_UP], runs)
+    assert found.found.pairs == 60
+    runs["made_up", 100, "plain"] = [
+        {**run, "pairs": [{**pair, "row": 7} for pair in run["pairs"]]}
+        for run in runs["made_up", 100, "plain"]
+    ]
+    with pytest.raises(ValueError, match="two runs of one list"):
+        judged(TRIED, [MADE_UP], runs)
+
+
+def test_what_a_comparison_says_of_detail_is_told_with_its_own_interval(tmp_path):
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, CLEAR))
+    (found,) = judged(TRIED, [MADE_UP], runs)
+    assert found.detail is not None
+    assert found.detail[0] == pytest.approx(0.2, abs=0.02)
+    for number, one in enumerate(runs["made_up", 100, "plain"]):
+        one["detail"] = {"coherence_between": 0.5 + 0.01 * number}
+    (spread,) = judged(TRIED, [MADE_UP], runs)
+    assert spread.detail is not None
+    assert spread.detail[1] == pytest.approx(4.303 * 0.01 / np.sqrt(3), rel=1e-3)  # Student's t
+    assert "over seeds" in sentence(spread)
+    (single,) = judged(TRIED, [MADE_UP], {k: v[:1] for k, v in runs.items()})
+    assert single.detail is None
+
+
+def test_no_width_is_compared_that_the_truth_does_not_allow(tmp_path):
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, CLEAR))
+    edge = replace(MADE_UP, truth_pixels=(0.9, 1.1))
+    assert len(judged(TRIED, [edge], runs)) == 1
+    assert "the truth is off by 0.9 to 1.1 px" in edge.on_the_truth
+    assert not MADE_UP.on_the_truth
+    assert not judged(TRIED, [replace(MADE_UP, truth_pixels=(1.1, 1.5))], runs)
+
+
+def test_a_budget_without_the_level_of_the_claims_says_so():
+    with pytest.raises(ValueError, match="levels: expected 'any' among them"):
+        Budget(seeds=3, steps=1, pairs=2, levels=("1", "4"))
+
+
+def test_the_dry_run_tells_what_could_be_told(capsys):
+    told = {}
+    for name, seeds in (("three", 3), ("ten", 10), ("two", 2)):
+        tried = replace(TRIED, default=replace(TINY, seeds=seeds))
+        frame.main(tried, LISTS, ["--dry-run"])
+        told[name] = " ".join(capsys.readouterr().out.split())
+    assert "reaches about 25 points" in told["three"]  # 4.303 * 10 / sqrt(3)
+    assert "reaches about 7 points" in told["ten"]
+    assert "No verdict can follow: fewer than 3 seeds" in told["two"]
+
+
 def test_the_dry_run_lists_what_it_would_cost_and_runs_nothing(tmp_path, capsys):
     assert frame.main(TRIED, LISTS, ["--dry-run", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
@@ -274,7 +409,7 @@ def test_quick_runs_to_the_end_over_processes_and_again_runs_nothing(tmp_path, c
     assert frame.main(TRIED, LISTS, told) == 0
     assert "2 run now" in capsys.readouterr().out
     page = (tmp_path / "verdict.md").read_text()
-    assert page.count("| immunohistochemistry |") == 6  # results, and detail
+    assert page.count("| immunohistochemistry |") == 9  # results, their intervals, and detail
     assert "steerable over plain" in page
     assert frame.main(TRIED, LISTS, told) == 0
     assert "2 stood in the records" in capsys.readouterr().out

@@ -1,16 +1,18 @@
 """Detail against success: who is on the front, and whether the two go together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equicomir.experiment.rows import Row
 from equicomir.experiment.trade_off import front, learned, trade_off
-from equicomir.experiment.verdict import Row
 
 
 def row(name: str, success: float, coherence: float | None) -> Row:
-    detail = {} if coherence is None else {"coherence_between": coherence}
+    detail = {} if coherence is None else {"coherence_between": coherence, "of": hash(name)}
     return Row("made_up", 100, name, 3, 50, success, (0.1, 0.0), 1.0, 0.01, detail, 0.3, 60.0)
 
 
@@ -52,7 +54,15 @@ def test_the_correlation_is_of_ranks(coherences, says):
     said = trade_off(rows)
     assert said is not None
     assert f"correlation of {says}" in said
-    assert said.startswith("made_up, 100 px: over 3 variants")
+    assert said.startswith("made_up, 100 px: over 3 trainings")
+
+
+def test_a_training_is_one_point_whatever_registers_through_it():
+    rows = [row(f"{n}", 0.2 * n, n / 10) for n in range(3)]
+    twice = [*rows, replace(rows[1], variant="1, filtered", success=0.1)]
+    assert trade_off(twice) == trade_off(rows)
+    another = [*rows, row("1, trained anew", 0.1, 0.1)]  # the control: as much, and not the same
+    assert "over 4 trainings" in str(trade_off(another))
 
 
 def test_the_front_is_told_with_its_numbers():

@@ -12,9 +12,10 @@ from made_up_records import drawn_twice, runs_of_experiment, script, write_lines
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skimage import io
 
+from equicomir.experiment.rows import runs_of
 from equicomir.experiment.sets import SETS
 from equicomir.experiment.trade_off import front, trade_off
-from equicomir.experiment.verdict import judged, runs_of
+from equicomir.experiment.verdict import judged
 
 script("paper_figures", "script")
 style = script("paper_figures", "style")
@@ -76,11 +77,11 @@ def test_the_verdicts_are_those_that_the_experiment_prints(folder):
     assert [block.experiment.name for block in made] == ["h5", "h6"]
     experiment = runs.stated("h5")
     of = runs_of(experiment, [NEURONS], experiment.default, folder / "h5" / "records.jsonl")
-    assert made[0].found == judged(experiment, [NEURONS], of)
+    assert made[0].found == judged(experiment, [NEURONS], of, seeds=3)
     assert len(made[1].found) == 2 * len(runs.stated("h6").comparisons)
     first = next(one for one in made[1].found if one.comparison.than == "C1")
     assert fig4.verdict(first) == "inconclusive"
-    assert fig4.why(first).startswith("no room: ")
+    assert fig4.why(first).startswith("reference at ")
 
 
 def test_lines_marks_and_words_of_the_verdicts(folder):
@@ -142,8 +143,8 @@ def test_what_does_not_fit_a_page_goes_on_in_another_file(folder, monkeypatch, t
         ("supported", 0.5, "supported", "supported"),
         ("refuted", 0.5, "refuted", "refuted"),
         ("inconclusive: too small", 0.5, "inconclusive", "too small"),
-        ("supported", 0.9, "inconclusive", "no room: 90 %"),
-        ("refuted", 0.1, "inconclusive", "no room: 10 %"),
+        ("supported", 0.9, "inconclusive", "reference at 90 %"),
+        ("refuted", 0.1, "inconclusive", "reference at 10 %"),
     ],
 )
 def test_a_verdict_has_its_mark_and_without_room_there_is_none(

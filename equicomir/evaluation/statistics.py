@@ -11,7 +11,9 @@ instead, checked by ``benchmarks/statistics_level.py``:
 - Units (scenes or blocks, all seeds and pairs of each together) are drawn with replacement. The
   deviation is enlarged by ``sqrt(G / (G - 1))`` for G units, as the spread about their own mean is
   too small, and by a drawn ``sqrt((G - 1) / chi2)``, as a spread seen in G units may be off: with
-  normal units that makes Student's t of it.
+  normal units that makes Student's t of it. Units of unequal size tell less: there the two are
+  what they are for values that are alike within a unit, and not between (of 7 units of which three
+  hold most pairs, 2.9 degrees of freedom and not 6).
 - Seeds are weighted by normal numbers in place of counts, which gives what resampling many would,
   and enlarged likewise with S seeds: at S = 3 by Student's t with two degrees of freedom. But each
   seed's mean also carries how seeds and units interact, and chance, which the units' part has
@@ -24,7 +26,10 @@ the plain bootstrap in 79 to 99 %. The price is width: three seeds say little of
 
 Source:
     Crossed effects and bootstrap: Owen 2007, doi 10.1214/07-AOAS122. Drawing the unknown variances
-    as well: generalised confidence intervals, Weerahandi 1993, doi 10.2307/2290779.
+    as well: generalised confidence intervals, Weerahandi 1993, doi 10.2307/2290779. Bias and
+    degrees of freedom of a variance over clusters: Satterthwaite's approximation as in Bell and
+    McCaffrey 2002, Survey Methodology 28, 169-181, and Imbens and Kolesar 2016, doi
+    10.1162/REST_a_00552.
 """
 
 import math
@@ -46,6 +51,7 @@ class Difference:
         estimate: mean over seeds and pairs of first minus second.
         seeds: training seeds; 0 where neither method was trained.
         units: independent units of test data.
+        worth: as how many of equal size they tell of their spread.
         pairs: a seed.
         room: greatest estimate that the second method's values leave room for; may be infinite.
         deviations: sizes of the resamples' deviations, in ascending order; infinite where a
@@ -55,6 +61,7 @@ class Difference:
     estimate: float
     seeds: int
     units: int
+    worth: float
     pairs: int
     room: float
     deviations: Array = field(repr=False, compare=False)
@@ -69,7 +76,7 @@ class Difference:
         """Lower and upper end, for this comparison alone.
 
         Example:
-            >>> one = Difference(0.5, 3, 5, 9, 1.0, np.arange(1, 20) / 100)
+            >>> one = Difference(0.5, 3, 5, 5.0, 9, 1.0, np.arange(1, 20) / 100)
             >>> one.interval(0.90)
             (0.32, 0.6799999999999999)
         """
@@ -144,6 +151,7 @@ def difference(
         float(gap.mean()),
         seeds if trained else 0,
         len(counts),
+        1 + _spread_of_units(counts)[1],
         pairs,
         greatest - float(reference.mean()),
         np.sort(np.abs(deviations)),
@@ -183,9 +191,24 @@ def _unit_deviations(
     mean = sums.mean(0).sum() / counts.sum()
     drawn = generator.multinomial(units, np.full(units, 1 / units), size=resamples)
     found: Array = (drawn @ (sums.mean(0) - mean * counts)) / (drawn @ counts)
-    # sqrt(G / (G - 1)) and sqrt((G - 1) / chi2) in one.
-    found *= np.sqrt(units / generator.chisquare(units - 1, resamples))
+    enlarged, freedom = _spread_of_units(counts)
+    found *= np.sqrt(enlarged * freedom / generator.chisquare(freedom, resamples))
     return found
+
+
+def _spread_of_units(counts: Array) -> tuple[float, float]:
+    """How much greater the mean's variance is than units show, and the degrees of freedom of that.
+
+    What units of n_1, ..., n_G pairs show is ``sum_g (s_g - n_g mean)^2`` for their sums s_g, a
+    quadratic form; its mean and variance are those for values that are alike within a unit. For
+    units of equal size this is G / (G - 1) and G - 1; a single one has none.
+    """
+    if len(counts) == 1:
+        return 1.0, 0.0
+    about_mean = np.diag(counts) - np.outer(counts, counts) / counts.sum()
+    shown = about_mean @ about_mean.T
+    trace = float(np.trace(shown))
+    return float(np.square(counts).sum()) / trace, trace**2 / float(np.square(shown).sum())
 
 
 def _seed_deviations(

@@ -66,7 +66,11 @@ class Judgement:
 
 
 def judge(
-    differences: Sequence[Difference], smallest_effects: Sequence[float], *, level: float = 0.95
+    differences: Sequence[Difference],
+    smallest_effects: Sequence[float],
+    *,
+    family: int | None = None,
+    level: float = 0.95,
 ) -> list[Judgement]:
     """Verdicts on a family of comparisons: a wrong one anywhere in at most 1 - level.
 
@@ -81,19 +85,20 @@ def judge(
     with probability ``level``.
 
     Args:
-        differences: all that were planned as one family.
+        differences: all that were planned as one family, or those of them that were made.
         smallest_effects: of each, the smallest that would matter, stated before the experiment.
+        family: how many were planned, where not all were made: the others are undecided.
         level: of the family, in (0, 1).
 
     Returns:
         One judgement a difference, in order.
 
     Raises:
-        ValueError: none or not as many effects, or a level that is none.
+        ValueError: none, not as many effects, a family smaller than that, or a level that is none.
 
     Example:
-        >>> clear = Difference(0.4, 3, 8, 100, 0.6, np.arange(1, 200) / 1000)
-        >>> unclear = Difference(0.1, 3, 8, 100, 0.6, np.arange(1, 200) / 1000)
+        >>> clear = Difference(0.4, 3, 8, 8.0, 100, 0.6, np.arange(1, 200) / 1000)
+        >>> unclear = Difference(0.1, 3, 8, 8.0, 100, 0.6, np.arange(1, 200) / 1000)
         >>> [found.verdict for found in judge([clear, unclear], [0.05, 0.05])]
         ['supported', 'inconclusive']
 
@@ -107,9 +112,12 @@ def judge(
         )
     if not 0 < level < 1:
         raise ValueError(f"level: expected a number between 0 and 1, got {level}.")
+    missing = 0 if family is None else family - len(differences)
+    if missing < 0:
+        raise ValueError(f"family: expected at least {len(differences)}, got {family}.")
     planned = list(zip(differences, smallest_effects, strict=True))
-    low_above, p_above = _one_side(planned, 1, level)
-    high_below, p_below = _one_side(planned, -1, level)
+    low_above, p_above = _one_side(planned, 1, missing, level)
+    high_below, p_below = _one_side(planned, -1, missing, level)
     found = []
     for index, (each, effect) in enumerate(planned):
         reason = _too_few(each)
@@ -129,14 +137,15 @@ def judge(
 
 
 def _one_side(
-    planned: Sequence[tuple[Difference, float]], side: int, level: float
+    planned: Sequence[tuple[Difference, float]], side: int, missing: int, level: float
 ) -> tuple[list[float], Array]:
     """How far the near ends lie beyond the effects on one side, and twice the adjusted p-values."""
     gaps = [side * (each.estimate - effect) for each, effect in planned]
     halves = [each.p_value(effect) / 2 for each, effect in planned]
-    adjusted = 2 * holm([p if gap > 0 else 1 - p for p, gap in zip(halves, gaps, strict=True)])
+    one_sided = [p if gap > 0 else 1 - p for p, gap in zip(halves, gaps, strict=True)]
+    adjusted: Array = 2 * holm([*one_sided, *[1.0] * missing])[: len(planned)]
     decided = adjusted <= 1 - level + _ROUNDING
-    undecided = int((~decided).sum())
+    undecided = int((~decided).sum()) + missing
     single_level = 1 - (1 - level) / (undecided or len(planned))
     ends = []
     for (each, _), gap, settled in zip(planned, gaps, decided, strict=True):

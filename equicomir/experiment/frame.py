@@ -12,20 +12,25 @@ from typing import Any
 
 import joblib
 import torch
+from joblib.externals.loky import process_executor
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from scipy import stats
 
-from equicomir.evaluation.records import Record
-from equicomir.experiment.plan import QUICK, Budget, Experiment, Task, tasks
+from equicomir.evaluation.verdicts import FEWEST_SEEDS
+from equicomir.experiment.plan import CLAIMED, QUICK, Budget, Experiment, Task, tasks
+from equicomir.experiment.rows import Row, Runs, row, runs_of
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.trade_off import MEASURES, learned, trade_off
-from equicomir.experiment.verdict import Row, judged, row, runs_of, sentence
+from equicomir.experiment.verdict import judged, sentence
 from equicomir.experiment.work import Status, run
 from equicomir.gate import GATE_FAILED
 
 _SECONDS_A_STEP, _SECONDS_A_GATE = 0.65, 8.0  # one core, about; as all these
 _DENSE = 10.0  # times as much a step of CoMIR's network, with 83 times the weights
+_ROOM_BYTES = 4 * 2**30
+_SPREAD = 10  # points: standard deviation over seeds of a difference, as in most records
 _SECONDS_A_PAIR = {
     "search": 0.35,
     "distance": 1.0,
@@ -69,6 +74,7 @@ def main(
     console.print(f"Refuted if: {experiment.refuted_if}", highlight=False)
     if chosen.dry_run:
         _print_plan(console, planned, chosen.jobs)
+        _print_what_could_be_told(console, experiment, budget)
         return 0
     with _backend(chosen):
         became = _map(console, planned, chosen.data, lists, out)
@@ -152,6 +158,9 @@ def _in_one_thread(
     task: Task, data: Path | None, lists: Path, out: Path
 ) -> tuple[str, Status, float]:
     torch.set_num_threads(1)
+    # Joblib ends a process that has grown by 300 MB, as one that leaks, and warns; a training of
+    # CoMIR's network takes more.
+    process_executor._MAX_MEMORY_LEAK_SIZE = _ROOM_BYTES
     begun = time.perf_counter()
     status = run(task, data, lists, out)
     return task.label, status, time.perf_counter() - begun
@@ -189,6 +198,24 @@ def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
     )
 
 
+def _print_what_could_be_told(console: Console, experiment: Experiment, budget: Budget) -> None:
+    """Before the hours are spent: by how much a variant has to be better to be told from chance."""
+    family = len(experiment.comparisons) * len(experiment.sets)
+    if not family or budget.seeds < FEWEST_SEEDS:
+        console.print(
+            "No verdict can follow: "
+            + ("nothing is compared." if not family else f"fewer than {FEWEST_SEEDS} seeds.")
+        )
+        return
+    once = stats.t.ppf(1 - 0.05 / (2 * family), budget.seeds - 1) / math.sqrt(budget.seeds)
+    console.print(
+        f"{budget.seeds} seeds and a family of {family}: where two variants differ by a spread of "
+        f"{_SPREAD} points from seed to seed, the interval of a difference reaches about "
+        f"{min(100, once * _SPREAD):.0f} points to each side by that alone; few places add to it.",
+        highlight=False,
+    )
+
+
 def _print_what_became(console: Console, became: Counter[Status]) -> None:
     said: dict[Status, str] = {
         "run": "run now",
@@ -218,17 +245,21 @@ def summarise(
         out: folder of the records, where the page is written.
     """
     runs = runs_of(experiment, sets, budget, out / "records.jsonl")
-    rows = [row(place, of_place) for place, of_place in runs.items()]
+    of_name = {one.name: one for one in sets}
+    rows = [row(place, of_place, of_name[place[0]]) for place, of_place in runs.items()]
     for name in dict.fromkeys(one.data_set for one in rows):
         console.print(_table(name, [one for one in rows if one.data_set == name]))
-    verdicts = [sentence(one) for one in judged(experiment, sets, runs)]
+    found = judged(experiment, sets, runs, seeds=budget.seeds)
+    verdicts = [sentence(one) for one in found]
+    here = {one.data_set for one in rows}
+    notes = [one.on_the_truth for one in sets if one.name in here and one.on_the_truth]
     of_places = {(one.data_set, one.width): list[Row]() for one in rows}
     for one in rows:
         of_places[one.data_set, one.width].append(one)
     trades = [said for of_place in of_places.values() if (said := trade_off(of_place))]
-    for line in (*verdicts, *trades):
+    for line in (*verdicts, *trades, *notes):
         console.print(f"  {line}", highlight=False)
-    (out / "verdict.md").write_text(markdown(experiment, rows, [*verdicts, *trades], runs))
+    (out / "verdict.md").write_text(markdown(experiment, rows, [*verdicts, *trades, *notes], runs))
 
 
 _HEADINGS = (
@@ -260,6 +291,18 @@ def _cells(one: Row) -> tuple[str, ...]:
     )
 
 
+def _further_cells(one: Row, levels: Sequence[str]) -> tuple[str, ...]:
+    low, high = (100 * end for end in one.interval)
+    ways = ", ".join(f"{name} {100 * share:.0f} %" for name, share in one.each_way.items())
+    others = (
+        f"{100 * one.by_level[level]:.0f} %" if level in one.by_level else ""
+        for level in levels
+        if level != CLAIMED
+    )
+    cells = (f"{low:.0f} to {high:.0f} %", ways, f"{one.seconds:.2f}")
+    return (one.data_set, *_cells(one)[:3], *cells, *others)
+
+
 def _detail_cells(one: Row) -> tuple[str, ...]:
     return tuple(f"{one.detail[name]:.3f}" for name in MEASURES)
 
@@ -277,7 +320,7 @@ def markdown(
     experiment: Experiment,
     rows: Sequence[Row],
     verdicts: Sequence[str],
-    runs: dict[tuple[str, int, str], list[Record]],
+    runs: Runs,
 ) -> str:
     """The same for a page.
 
@@ -296,6 +339,13 @@ def markdown(
     lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     lines += [f"| {' | '.join((one.data_set, *_cells(one)))} |" for one in rows]
     lines += ["", *(f"- {line}" for line in verdicts), ""]
+    levels = list(dict.fromkeys(level for one in rows for level in one.by_level))
+    others = (f"level {level}" for level in levels if level != CLAIMED)
+    further = ("set", *_HEADINGS[:3], "95 %", "each as the fixed one", "s a pair", *others)
+    lines += [f"Success at level {CLAIMED}, its interval over seeds and units, and each way:", ""]
+    lines += [f"| {' | '.join(further)} |", f"|{' --- |' * len(further)}"]
+    lines += [f"| {' | '.join(_further_cells(one, levels))} |" for one in rows]
+    lines.append("")
     detailed = ("set", *_HEADINGS[:3], *MEASURES.values())
     lines += ["Detail, from 0 to 1:", ""]
     lines += [f"| {' | '.join(detailed)} |", f"|{' --- |' * len(detailed)}"]

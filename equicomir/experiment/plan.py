@@ -8,6 +8,9 @@ from equicomir.experiment.sets import DataSet
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 
+#: The level of displacement that every comparison is about: there rotation behaviour decides.
+CLAIMED = "any"
+
 #: What registers, of :mod:`equicomir.registration`; ``"identity"`` moves nothing.
 Method = Literal[
     "search", "distance", "features", "elastix", "information", "squared_loss", "identity"
@@ -57,7 +60,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A claim: one variant succeeds more often than another, by at least so much.
+    """A claim: one variant succeeds more often than another at level any, by at least so much.
+
+    That something loses, or adds, less than so much is claimed of it as the better one with a
+    negative ``by``: no more than that is missing.
 
     Attributes:
         better: name of a variant.
@@ -79,7 +85,7 @@ class Budget:
         steps: of each training that is to see as many pairs as the others.
         minutes: of each training that is to take as much time.
         pairs: test pairs a direction, width and level.
-        levels: of displacement.
+        levels: of displacement; with :data:`CLAIMED`.
         gate_examples: cases that the gate draws for each of its claims.
         part: of the set on which it is evaluated: what is chosen, is chosen on validation.
     """
@@ -91,6 +97,15 @@ class Budget:
     gate_examples: int = 12
     minutes: float = 1.0
     part: Literal["validation", "test"] = "test"
+
+    def __post_init__(self) -> None:
+        """Refuse what answers no claim.
+
+        Raises:
+            ValueError: the level of the claims is missing.
+        """
+        if CLAIMED not in self.levels:
+            raise ValueError(f"levels: expected {CLAIMED!r} among them, got {self.levels}.")
 
 
 #: Two minutes on two cores: whether everything runs, and no result.
@@ -109,6 +124,7 @@ class Experiment:
         comparisons: one family: their intervals hold together.
         default: about twenty minutes on two cores a set.
         full: for a cluster.
+        sets: names of those on which it is planned: the family is of the comparisons on all.
     """
 
     name: str
@@ -118,6 +134,7 @@ class Experiment:
     comparisons: tuple[Comparison, ...]
     default: Budget
     full: Budget
+    sets: tuple[str, ...] = ("motor_neurons",)
 
     def __post_init__(self) -> None:
         """Refuse what could not be evaluated.

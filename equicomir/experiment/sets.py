@@ -64,6 +64,24 @@ class DataSet:
         return of[self.unit](pairs)
 
     @property
+    def compared_widths(self) -> tuple[int, ...]:
+        """Those at which 2 % of the width is at least twice the truth's least error."""
+        return tuple(width for width in self.widths if 0.02 * width >= 2 * self.truth_pixels[0])
+
+    @property
+    def on_the_truth(self) -> str:
+        """What the error of the truth means for a comparison, for a reader; or nothing."""
+        least, greatest = self.truth_pixels
+        edge = [w for w in self.compared_widths if 0.02 * w < 2 * greatest]
+        if not edge:
+            return ""
+        near = ", ".join(f"{0.02 * w:.2f} px at {w}" for w in edge)
+        return (
+            f"{self.name}: the truth is off by {least:g} to {greatest:g} px, and success by 2 % of "
+            f"the width ({near} px) ought to be twice that: read it as the edge of what can be told"
+        )
+
+    @property
     def within(self) -> str:
         """How far its results reach, for a reader."""
         return {"scenes": "", "blocks": "within this field", "runs": "within this patient"}[

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from equicomir.experiment.verdict import Row
+from equicomir.experiment.rows import Row
 from equicomir.shapes import Array, ArrayMask
 
 #: Names of what is measured by :func:`equicomir.evaluation.detail.detail`, for a table.
@@ -21,12 +21,21 @@ MEASURES = {
     "gradient_correlation_between": "gradients of the two",
     "edge_f1_between": "edges of the two",
     "edge_f1_by_chance_between": "by chance",
+    "coherence_floor": "coherence by chance",
 }
 
 
 def learned(rows: Sequence[Row]) -> list[Row]:
     """Those whose detail was measured: raw images have no representation."""
     return [one for one in rows if np.isfinite(one.coherence)]
+
+
+def _one_a_training(rows: Sequence[Row]) -> list[Row]:
+    """Variants whose detail is the same to the last digit share their training."""
+    best: dict[tuple[float, ...], Row] = {}
+    for one in sorted(learned(rows), key=lambda one: (-one.success, one.variant)):
+        best.setdefault(tuple(one.detail.values()), one)
+    return [one for one in rows if one in best.values()]
 
 
 def unexceeded(points: Array) -> ArrayMask:
@@ -63,6 +72,8 @@ def front(rows: Sequence[Row]) -> list[Row]:
 def trade_off(rows: Sequence[Row]) -> str | None:
     """One sentence: whether detail and success go together, and who is on the front.
 
+    A training is one point, whatever registers through it: with what succeeds most.
+
     Detail is the coherence of fine structure between the two representations. Spearman's rank
     correlation over variants describes these variants: it has no interval, as they are no sample.
 
@@ -70,17 +81,17 @@ def trade_off(rows: Sequence[Row]) -> str | None:
         rows: of one set and width.
 
     Returns:
-        None with fewer than three variants, or where all are alike in one of the two.
+        None with fewer than three trainings, or where all are alike in one of the two.
     """
-    those = learned(rows)
+    those = _one_a_training(rows)
     detail, success = ([getattr(one, name) for one in those] for name in ("coherence", "success"))
     if len(those) < 3 or np.ptp(detail) == 0 or np.ptp(success) == 0:
         return None
     together = float(spearmanr(detail, success).statistic)
     best = ", ".join(
-        f"{one.variant} ({one.coherence:.3f}, {100 * one.success:.0f} %)" for one in front(rows)
+        f"{one.variant} ({one.coherence:.3f}, {100 * one.success:.0f} %)" for one in front(those)
     )
     return (
-        f"{those[0].data_set}, {those[0].width} px: over {len(those)} variants detail and success "
+        f"{those[0].data_set}, {those[0].width} px: over {len(those)} trainings detail and success "
         f"have a rank correlation of {together:+.2f}; none exceeds in both: {best}"
     )

@@ -1,62 +1,21 @@
-"""What the records of an experiment say: a table a set and width, and the verdicts."""
+"""What the records of an experiment say of its comparisons: differences, intervals, verdicts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
-from equicomir.evaluation import records
-from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.records import Record, successes
 from equicomir.evaluation.statistics import Difference, difference
 from equicomir.evaluation.verdicts import FEWEST_UNITS, Judgement, judge
-from equicomir.experiment.plan import Budget, Comparison, Experiment, tasks
+from equicomir.experiment.plan import Comparison, Experiment
+from equicomir.experiment.rows import Runs, at_level, pair_of, seed_of
 from equicomir.experiment.sets import DataSet
-from equicomir.experiment.standing import standing
 
-#: Where the reference succeeds less or more often, neither of two methods can win.
+#: Where the reference succeeds less or more often, two methods are not compared.
 ROOM = (0.3, 0.8)
-
-_RESULTS = ("corner_error", "seconds", "failure")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant on one set and width.
-
-    Attributes:
-        data_set: its name.
-        width: in pixels.
-        variant: its name.
-        seeds: how many training seeds.
-        pairs: a seed.
-        success: rate at 2 % of the width, over seeds and pairs.
-        precise: likewise at 1 and 0.5 %.
-        corner_error: median of the successes, in pixels; NaN without any.
-        equivariance_error: mean over modalities, angles and seeds.
-        detail: :func:`equicomir.evaluation.detail.detail`, mean over seeds; empty for raw images.
-        seconds: median of a registration, representations included.
-        training_seconds: mean.
-    """
-
-    data_set: str
-    width: int
-    variant: str
-    seeds: int
-    pairs: int
-    success: float
-    precise: tuple[float, float]
-    corner_error: float
-    equivariance_error: float
-    detail: dict[str, float]
-    seconds: float
-    training_seconds: float
-
-    @property
-    def coherence(self) -> float:
-        """Of fine detail, between the two representations; NaN for raw images."""
-        return self.detail.get("coherence_between", np.nan)
+UNFINISHED = "inconclusive: unfinished"
 
 
 @dataclass(frozen=True)
@@ -70,6 +29,9 @@ class Judged:
         found: the difference, with its interval.
         judgement: what follows from it.
         reference: success of the variant that is compared with, as a fraction.
+        detail: difference of the coherence of fine detail between the two representations, and half
+            of its own 95 % interval over training seeds; None without representations or with a
+            single seed. It has no verdict.
     """
 
     data_set: DataSet
@@ -78,141 +40,81 @@ class Judged:
     found: Difference
     judgement: Judgement
     reference: float
-
-
-def runs_of(
-    experiment: Experiment, sets: Sequence[DataSet], budget: Budget, path: Path
-) -> dict[tuple[str, int, str], list[Record]]:
-    """The records that this budget asks for, by set, width and variant, in order of seeds.
-
-    Records of other settings, such as another budget's, are left out; so are the data's
-    fingerprints, of which there is one a file.
-
-    Args:
-        experiment: as its script states it.
-        sets: on which.
-        budget: of the runs.
-        path: of the records.
-
-    Returns:
-        Records one a seed, where there are any.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    stands = standing(path, data="")
-    found: dict[tuple[str, int, str], list[Record]] = {}
-    for task in tasks(experiment, sets, budget):
-        for name, registration in task.registrations:
-            for width in task.data_set.widths:
-                record = stands.get(records.run_key(task.evaluated("", registration, width)))
-                if record is not None:
-                    found.setdefault((task.data_set.name, width, name), []).append(record)
-    return found
-
-
-def row(place: tuple[str, int, str], runs: Sequence[Record]) -> Row:
-    """The line of a table for one variant on one set and width.
-
-    Args:
-        place: set, width and variant.
-        runs: one a training seed.
-
-    Returns:
-        The line.
-    """
-    data_set, width, variant = place
-    errors = np.array(
-        [
-            [
-                np.inf if pair["corner_error"] is None else pair["corner_error"]
-                for pair in run["pairs"]
-            ]
-            for run in runs
-        ]
-    )
-    good = errors[errors <= 0.02 * width]
-    of_turns = [list(run.get("equivariance_error", {"raw": [np.nan]}).values()) for run in runs]
-    return Row(
-        data_set,
-        width,
-        variant,
-        len(runs),
-        errors.shape[1],
-        float((errors <= 0.02 * width).mean()),
-        (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
-        float(np.median(good)) if good.size else np.nan,
-        float(np.mean(of_turns)),
-        _means([run.get("detail", {}) for run in runs]),
-        float(np.median([pair["seconds"] for run in runs for pair in run["pairs"]])),
-        float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
-    )
-
-
-def _means(of_runs: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([one[name] for one in of_runs])) for name in of_runs[0]}
+    detail: tuple[float, float] | None = None
 
 
 def judged(
-    experiment: Experiment,
-    sets: Sequence[DataSet],
-    runs: dict[tuple[str, int, str], list[Record]],
+    experiment: Experiment, sets: Sequence[DataSet], runs: Runs, *, seeds: int = 0
 ) -> list[Judged]:
-    """Every comparison on every set, as one family.
+    """Every comparison on every set, at the level of the claims, as one family.
 
     Each is made at the width of the set at which its reference leaves most room: of those with
     units enough to decide, the one where its success is nearest to 55 %. Where that is not within
-    30 to 80 % the comparison is there to be read, and not judged.
+    30 to 80 % the comparison is there to be read, and not judged. The family is what was planned:
+    all comparisons on all sets that the experiment names, whether they have run or not.
 
     Args:
         experiment: as its script states it.
         sets: on which.
-        runs: as :func:`runs_of` gives them.
+        runs: as :func:`equicomir.experiment.rows.runs_of` gives them.
+        seeds: how many were planned: with fewer, nothing is decided yet.
 
     Returns:
         One a comparison and set, where both variants have runs.
+
+    Raises:
+        ValueError: the pairs of two runs are not of one list.
     """
-    planned = []
+    made = []
     for data_set in sets:
         for comparison in experiment.comparisons:
             chosen = _at_best_width(data_set, comparison, runs)
             if chosen is not None:
                 width, better, than = chosen
                 units = data_set.units_of([pair_of(pair) for pair in better[0]["pairs"]])
-                first, second = np.split(successes([*better, *than]), [len(better)])
-                # Raw images have no seeds: one run stands against all.
-                first, second = (
-                    x[0] if run["settings"]["encoder"] is None else x
-                    for x, run in ((first, better[0]), (second, than[0]))
-                )
+                first, second = (_by_seed(of) for of in (better, than))
                 found = difference(
                     first, second, units, greatest=1.0, generator=np.random.default_rng(0)
                 )
-                planned.append((data_set, width, comparison, found, float(second.mean())))
-    if not planned:
+                reference = float(second.mean())
+                detail = _difference_of_detail(better, than)
+                made.append((data_set, width, comparison, found, reference, detail))
+    if not made:
         return []
-    judgements = judge([p[3] for p in planned], [p[2].by for p in planned])
+    names = {*experiment.sets, *(one.name for one in sets)}
+    judgements = judge(
+        [m[3] for m in made],
+        [m[2].by for m in made],
+        family=len(experiment.comparisons) * len(names),
+    )
     return [
-        Judged(data_set, width, comparison, found, said, reference)
-        for (data_set, width, comparison, found, reference), said in zip(
-            planned, judgements, strict=True
+        Judged(data_set, width, comparison, found, _finished(said, found, seeds), reference, detail)
+        for (data_set, width, comparison, found, reference, detail), said in zip(
+            made, judgements, strict=True
         )
     ]
 
 
+def _finished(said: Judgement, found: Difference, seeds: int) -> Judgement:
+    """No verdict before all has run: who looks after every seed finds something at last."""
+    if not 0 < found.seeds < seeds:
+        return said
+    reason = f"{found.seeds} of {seeds} seeds"
+    return replace(said, verdict=UNFINISHED, reason=reason)
+
+
 def _at_best_width(
-    data_set: DataSet, comparison: Comparison, runs: dict[tuple[str, int, str], list[Record]]
+    data_set: DataSet, comparison: Comparison, runs: Runs
 ) -> tuple[int, list[Record], list[Record]] | None:
     candidates = []
-    for width in data_set.widths:
+    for width in data_set.compared_widths:
         better, than = (
-            runs.get((data_set.name, width, name), [])
+            [at_level(run) for run in runs.get((data_set.name, width, name), [])]
             for name in (comparison.better, comparison.than)
         )
         if better and than:
-            raw = any(of[0]["settings"]["encoder"] is None for of in (better, than))
-            seeds = max(len(better), len(than)) if raw else min(len(better), len(than))
-            better, than = better[:seeds], than[:seeds]
+            better, than = _same_pairs(*_same_seeds(better, than))
+        if better and than:
             off = abs(float(successes(than).mean()) - float(np.mean(ROOM)))
             units = set(data_set.units_of([pair_of(pair) for pair in than[0]["pairs"]]))
             candidates.append((len(units) < FEWEST_UNITS, off, width, better, than))
@@ -222,9 +124,47 @@ def _at_best_width(
     return width, better, than
 
 
-def pair_of(line: Record) -> TestPair:
-    """The pair that an entry of a record's ``pairs`` is about, without what became of it."""
-    return TestPair(**{k: v for k, v in line.items() if k not in _RESULTS})
+def _same_seeds(better: list[Record], than: list[Record]) -> tuple[list[Record], list[Record]]:
+    """Those that both have; raw images, which have none, stand against all."""
+    of_better, of_than = ({seed_of(run): run for run in of} for of in (better, than))
+    if None in of_better or None in of_than:
+        return better, than
+    both = sorted({seed for seed in of_better if seed in of_than}, key=lambda seed: seed or 0)
+    return [of_better[seed] for seed in both], [of_than[seed] for seed in both]
+
+
+def _same_pairs(better: list[Record], than: list[Record]) -> tuple[list[Record], list[Record]]:
+    """Those that all were given: a slow method is given fewer."""
+    of_run = [{pair_of(pair): pair for pair in run["pairs"]} for run in (*better, *than)]
+    common = [pair for pair in (of_run[0] if of_run else ()) if all(pair in of for of in of_run)]
+    if of_run and not common:
+        raise ValueError("pairs: expected two runs of one list, got none that both have.")
+    kept = [
+        {**run, "pairs": [of[pair] for pair in common]}
+        for run, of in zip((*better, *than), of_run, strict=True)
+    ]
+    return kept[: len(better)], kept[len(better) :]
+
+
+def _by_seed(runs: list[Record]) -> np.ndarray:  # type: ignore[type-arg]
+    """(seeds, pairs); (pairs,) of raw images."""
+    found = successes(runs)
+    return found[0] if seed_of(runs[0]) is None else found
+
+
+def _difference_of_detail(
+    better: Sequence[Record], than: Sequence[Record]
+) -> tuple[float, float] | None:
+    """Mean over seeds, and half of Student's interval."""
+    runs = (*better, *than)
+    if len(better) != len(than) or len(better) < 2 or not all("detail" in run for run in runs):
+        return None
+    first, second = (
+        np.array([run["detail"]["coherence_between"] for run in of]) for of in (better, than)
+    )
+    gaps = first - second
+    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+    return float(gaps.mean()), float(half)
 
 
 def has_room(one: Judged) -> bool:
@@ -235,17 +175,26 @@ def has_room(one: Judged) -> bool:
 def sentence(one: Judged) -> str:
     """The verdict in words, with its interval.
 
-    The interval is simultaneous within the family.
+    The interval is simultaneous within the family, that of the detail is not.
     """
     c, found = one.comparison, one.found
     where = f"{one.data_set.name}, {one.width} px"
     said = one.judgement.verdict
     if not has_room(one):
-        said = f"inconclusive: {c.than} succeeds in {100 * one.reference:.0f} %, no room to compare"
+        said = (
+            f"inconclusive: {c.than} succeeds in {100 * one.reference:.0f} %, outside the "
+            f"{100 * ROOM[0]:.0f} to {100 * ROOM[1]:.0f} % at which two are compared"
+        )
+    elif said == UNFINISHED:
+        said = f"{said}, {one.judgement.reason}"
     elif one.data_set.within and said in ("supported", "refuted"):
         said = f"{said} {one.data_set.within}"
+    detail = ""
+    if one.detail is not None:
+        detail = f", detail {one.detail[0]:+.3f} (± {one.detail[1]:.3f} over seeds)"
     return (
         f"{where}: {c.better} over {c.than} by {100 * found.estimate:+.0f} points "
         f"({100 * one.judgement.low:+.0f} to {100 * one.judgement.high:+.0f}; asked: "
-        f"{100 * c.by:+.0f}), {found.seeds} seeds, {found.units} units: {said}"
+        f"{100 * c.by:+.0f}), {found.seeds} seeds, {found.units} units worth "
+        f"{found.worth:.1f}{detail}: {said}"
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from equicomir import gate
+from equicomir import gate, provenance
 from equicomir.evaluation import displacements, records
 from equicomir.evaluation.alignment import Method, evaluate
 from equicomir.evaluation.detail import detail
@@ -56,7 +56,7 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
         ValueError: the data are not there, or not what they are to be.
     """
     path = out / "records.jsonl"
-    parts, of_data = _read(task.data_set, data, task.modalities)
+    parts, of_data = _read(task.data_set, data, task.modalities, task.part)
     if not _open(task, of_data, path):
         return "stood"
     trained_as = records.run_key(
@@ -65,7 +65,7 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
     with records.claim(path, trained_as) as mine:
         if not mine:
             return "elsewhere"
-        model, facts = None, dict[str, Any]()
+        model, facts = None, dict[str, Any](commit=provenance.commit())
         if task.encoder is not None:
             scenes = learned_from(task, parts)
             gated = _gate(task, task.encoder, scenes)
@@ -182,10 +182,13 @@ def _open(task: Task, data: str, path: Path) -> list[tuple[str, Registration, in
 
 
 @lru_cache(maxsize=2)
-def _read(data_set: DataSet, data: Path | None, modalities: tuple[str, ...]) -> tuple[Parts, str]:
-    """The parts of a set and their fingerprint, once a process."""
+def _read(
+    data_set: DataSet, data: Path | None, modalities: tuple[str, ...], part: str
+) -> tuple[Parts, str]:
+    """The parts of a set, once a process, and the fingerprint of what is looked at of them."""
     parts = data_set.read(data, modalities)
-    return parts, fingerprint([*parts.train, *parts.test])
+    chosen_on = parts.validation if part == "validation" else []
+    return parts, fingerprint([*parts.train, *parts.test, *chosen_on])
 
 
 def pairs_of(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from equicomir.evaluation import statistics, units
 from equicomir.evaluation.statistics import Difference, difference
 from equicomir.evaluation.verdicts import holm, judge
 
@@ -49,7 +50,7 @@ def compare(first, second, units, resamples=199, number=1, **options):
 def made(estimate, spread, number=0, *, seeds=3, units=8, room=math.inf):
     """A difference with normal resamples, as judge() takes it."""
     deviations = np.abs(np.random.default_rng(number).normal(size=1999)) * spread
-    return Difference(estimate, seeds, units, 100, room, np.sort(deviations))
+    return Difference(estimate, seeds, units, float(units), 100, room, np.sort(deviations))
 
 
 # ---------------------------------------------------------------- the level, by simulation
@@ -95,6 +96,48 @@ def test_how_seeds_and_units_interact_is_counted_once():
     assert most(0.05, 3000) > missed / 3000 > 0.02
 
 
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=12))
+def test_units_of_unequal_size_are_worth_fewer(sizes):
+    """What the numbers are of: the variance that units show of values alike within each."""
+    counts = np.array(sizes, dtype=float)
+    units = np.repeat([f"{n}" for n in range(len(sizes))], sizes)
+    values = np.random.default_rng(0).normal(size=(4000, len(sizes)))
+    means = values @ counts / counts.sum()
+    shown = np.square(counts * (values - means[:, None])).sum(1) / counts.sum() ** 2
+    enlarged, freedom = statistics._spread_of_units(counts)
+    assert enlarged * shown.mean() == pytest.approx(np.square(counts / counts.sum()).sum(), rel=0.2)
+    assert freedom == pytest.approx(2 * shown.mean() ** 2 / shown.var(), rel=0.25)
+    worth = compare(np.zeros(len(units)), np.zeros(len(units)), list(units)).worth
+    assert 2 - 1e-9 <= worth <= len(sizes) + 1e-9
+    assert (worth > len(sizes) - 1e-6) == (len(set(sizes)) == 1 or len(sizes) == 2)
+
+
+@pytest.mark.parametrize("field", [f for f in simulated.FIELDS if f.reach <= units.BLOCK])
+def test_blocks_of_a_real_field_err_no_more(field):
+    got = simulated.level(field, 500, 299, generator=np.random.default_rng(0))
+    assert got.supported + got.refuted < most(0.05, 500)
+
+
+def test_units_of_unequal_size_that_were_counted_as_equal_would_err(monkeypatch):
+    """The planted fault: as many degrees of freedom as units, less one."""
+    sizes = (30, 20, 5, 5, 2, 2, 1)
+    names = list(np.repeat([f"{n}" for n in range(len(sizes))], sizes))
+
+    def missed():
+        rng, found = np.random.default_rng(0), 0
+        for _ in range(1500):
+            gap = np.repeat(rng.normal(size=len(sizes)), sizes)
+            one = difference(gap, np.zeros(len(names)), names, resamples=199, generator=rng)
+            found += one.p_value(0.0) <= 0.05
+        return found / 1500
+
+    assert missed() < most(0.05, 1500)
+    monkeypatch.setattr(
+        statistics, "_spread_of_units", lambda n: (len(n) / (len(n) - 1), len(n) - 1.0)
+    )
+    assert missed() > 1.2 * most(0.05, 1500)
+
+
 def test_a_margin_of_zero_and_no_difference():
     study = simulated.Study(scenes=10, pairs=120)
     assert study.truth() == 0
@@ -118,7 +161,7 @@ def test_unadjusted_verdicts_would_err_more_often_in_a_family():
     deviations = np.sort(np.abs(rng.normal(size=9999)))
     wrong = {"family": 0, "alone": 0}
     for _ in range(1000):
-        family = [Difference(e, 3, 9, 99, math.inf, deviations) for e in rng.normal(size=5)]
+        family = [Difference(e, 3, 9, 9.0, 99, math.inf, deviations) for e in rng.normal(size=5)]
         judged = judge(family, [0.0] * 5)
         wrong["family"] += any(one.verdict != "inconclusive" for one in judged)
         assert all(one.low < 0 < one.high for one in judged) == all(
@@ -324,6 +367,15 @@ def test_a_comparison_alone_has_the_plain_interval_and_a_family_none_narrower(so
         assert within.p_value >= alone.p_value - 1e-12
 
 
+@given(families, st.floats(-0.2, 0.2), st.integers(0, 9))
+def test_what_was_planned_and_not_made_counts_as_what_decides_nothing(some, effect, missing):
+    family = [made(*one) for one in some]
+    nothing = [made(effect, 0.1)] * missing  # p is 1
+    named = judge(family, [effect] * len(family), family=len(family) + missing)
+    given_too = judge([*family, *nothing], [effect] * (len(family) + missing))
+    assert named == given_too[: len(family)]
+
+
 @given(families, st.floats(-0.2, 0.2))
 def test_steps_that_are_decided_make_room_for_the_rest(some, effect):
     """Holm finds whatever Bonferroni finds, and the ends are those the docstring states."""
@@ -422,3 +474,5 @@ def test_other_arguments_are_refused_in_one_sentence():
         judge([], [])
     with pytest.raises(ValueError, match="level: expected"):
         judge([made(0.1, 0.1)], [0.0], level=95)
+    with pytest.raises(ValueError, match="family: expected at least 1, got 0"):
+        judge([made(0.1, 0.1)], [0.0], family=0)
