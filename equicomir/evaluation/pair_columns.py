@@ -1,7 +1,8 @@
 """The pairs of a record, told once: much of what is said of them is the same for every pair.
 
 A run has fifty to two hundred pairs, each with its place and displacement, and hundreds of runs are
-published. Written by columns, with what all pairs share written once, a record takes a third.
+published. Written by columns, with what all pairs share written once, and names once with a digit
+a pair for which, a record takes a quarter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,9 @@ from typing import Any
 
 _MOST = 10_000  # pairs that a record can say are all the same: its line would not grow with them
 
-#: What a record holds of one pair: names and JSON values that are no lists.
+_DIGITS = 10  # different texts of a column that a digit tells apart
+
+#: What a record holds of one pair: names and JSON values that are neither lists nor mappings.
 Line = dict[str, Any]
 
 
@@ -20,26 +23,37 @@ def columns(pairs: Sequence[Line]) -> dict[str, Any]:
         pairs: all with the same names.
 
     Returns:
-        A column a name, and how many pairs there are, as ``count``.
+        A column a name, and how many pairs there are, as ``count``. A column of few texts is those,
+        as ``texts``, and which of them each pair has, as ``which``.
 
     Example:
         >>> columns([{"width": 64, "error": 0.5}, {"width": 64, "error": None}])
         {'count': 2, 'width': 64, 'error': [0.5, None]}
+        >>> columns([{"fixed": "T1"}, {"fixed": "T2"}, {"fixed": "T2"}])["fixed"]
+        {'texts': ['T1', 'T2'], 'which': '011'}
     """
     found: dict[str, Any] = {"count": len(pairs)}
     for name in pairs[0] if pairs else ():
         values = [pair[name] for pair in pairs]
         # 0 and False, or 5 and 5.0, are equal and not the same.
         same = all(type(v) is type(values[0]) and v == values[0] for v in values)
-        found[name] = values[0] if same else values
+        found[name] = values[0] if same else _of_few_texts(values)
     return found
+
+
+def _of_few_texts(values: list[Any]) -> Any:
+    texts = list(dict.fromkeys(values)) if all(type(v) is str for v in values) else []
+    if not 0 < len(texts) <= _DIGITS:
+        return values
+    return {"texts": texts, "which": "".join(str(texts.index(v)) for v in values)}
 
 
 def lines(of: Mapping[str, Any]) -> list[Line]:
     """The pairs again.
 
     Raises:
-        ValueError: a column is longer or shorter than another, or nothing says how many there are.
+        ValueError: a column is longer or shorter than another, names a text that is not there, or
+            nothing says how many there are.
 
     Example:
         >>> pairs = [{"width": 64, "error": 0.5}, {"width": 64, "error": None}]
@@ -49,6 +63,7 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
     count, named = of.get("count"), {name: value for name, value in of.items() if name != "count"}
     if type(count) is not int or count < 0:
         raise ValueError(f"count: expected how many pairs there are, got {count!r}; restore it.")
+    named = {name: _texts(name, v) if isinstance(v, dict) else v for name, v in named.items()}
     for name, value in named.items():
         if isinstance(value, list) and len(value) != count:
             raise ValueError(f"{name}: expected {count} values, got {len(value)}; restore them.")
@@ -58,3 +73,12 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
         {name: value[n] if isinstance(value, list) else value for name, value in named.items()}
         for n in range(count)
     ]
+
+
+def _texts(name: str, of: Mapping[str, Any]) -> list[str]:
+    texts, which = of.get("texts"), of.get("which")
+    if isinstance(texts, list) and isinstance(which, str) and which.isascii() and which.isdigit():
+        at = [int(digit) for digit in which]
+        if max(at) < len(texts) and all(isinstance(text, str) for text in texts):
+            return [texts[n] for n in at]
+    raise ValueError(f"{name}: expected texts and which of them each pair has; restore them.")

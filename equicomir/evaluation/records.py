@@ -122,7 +122,7 @@ def append(
         "pairs": pair_columns.columns(pairs),
     }
     _json("facts", record)  # refuses what is none
-    line = json.dumps(sealed(record)).encode() + b"\n"
+    line = json.dumps(sealed(record), separators=(",", ":")).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_line(path, line)
 

@@ -189,12 +189,14 @@ def sentence(one: Judged) -> str:
         said = f"{said}, {one.judgement.reason}"
     elif one.data_set.within and said in ("supported", "refuted"):
         said = f"{said} {one.data_set.within}"
+    # No difference of two rates is greater, whatever three seeds leave possible.
+    low, high = (min(100, max(-100, 100 * end)) for end in (one.judgement.low, one.judgement.high))
     detail = ""
     if one.detail is not None:
         detail = f", detail {one.detail[0]:+.3f} (± {one.detail[1]:.3f} over seeds)"
     return (
         f"{where}: {c.better} over {c.than} by {100 * found.estimate:+.0f} points "
-        f"({100 * one.judgement.low:+.0f} to {100 * one.judgement.high:+.0f}; asked: "
+        f"({low:+.0f} to {high:+.0f}; asked: "
         f"{100 * c.by:+.0f}), {found.seeds} seeds, {found.units} units worth "
         f"{found.worth:.1f}{detail}: {said}"
     )
