@@ -212,7 +212,8 @@ class Representations(nn.Module):
             images: shape (batch, channels, height, width), in the instrument's own units.
 
         Returns:
-            Shape (batch, representation channels, height, width).
+            Shape (batch, representation channels, height, width), on the device of the images,
+            wherever the model is.
 
         Raises:
             TypeError: not a floating tensor.
@@ -224,7 +225,7 @@ class Representations(nn.Module):
         padded = network.valid_size_around(height, width)
         missing = [p - n for p, n in zip(padded, (height, width), strict=True)]
         top, left = (n // 2 for n in missing)
-        scaled = self.scalings[modality](images)
+        scaled = self.scalings[modality](images).to(next(network.parameters()).device)
         padding = (left, missing[1] - left, top, missing[0] - top)
         was_training = self.training
         try:
@@ -232,7 +233,24 @@ class Representations(nn.Module):
             encoded = self.of_scaled(modality, F.pad(scaled, padding, mode="replicate"))
         finally:
             self.train(was_training)
-        return encoded[..., top : top + height, left : left + width]
+        return encoded[..., top : top + height, left : left + width].to(images.device)
+
+    def begin_with(self, other: "Representations") -> None:
+        """Take over the weights of another model, modality by modality.
+
+        Args:
+            other: of the same encoders and modalities, in whatever order.
+
+        Raises:
+            ValueError: it knows other modalities.
+        """
+        if set(other.scalings) != set(self.scalings):
+            raise ValueError(
+                f"initial: expected a model of {list(self.scalings)}, got one of "
+                f"{list(other.scalings)}; name the modalities alike."
+            )
+        for modality in self.scalings:
+            self.encoder(modality).load_state_dict(other.encoder(modality).state_dict())
 
     def compared(self, representations: Images) -> Images:
         """What the loss has compared of representations, and whoever registers is to compare.
@@ -284,6 +302,7 @@ def save(model: Representations, folder: Path, **notes: Any) -> None:
     weights = safetensors.torch.save(state)
     settings = {
         "encoders": asdict(model.settings),
+        "modalities": list(model.scalings),  # the order of the encoders, whoever sorts the names
         "scalings": {name: asdict(scaling) for name, scaling in model.scalings.items()},
         "high_pass": model.high_pass,
         **notes,
@@ -325,6 +344,10 @@ def load(folder: Path) -> Representations:
             )
             for name, value in settings["scalings"].items()
         }
+        order = settings.get("modalities", list(scalings))
+        if sorted(order) != sorted(scalings):
+            raise ValueError(f"modalities {order}, and scalings of {list(scalings)}")
+        scalings = {name: scalings[name] for name in order}
         encoders["widths"] = tuple(encoders["widths"])
         encoders["layers"] = tuple(encoders.get("layers", ()))
         built = EncoderSettings(**encoders)

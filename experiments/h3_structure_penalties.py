@@ -21,7 +21,7 @@ from equicomir.losses.weighted import Penalties
 from equicomir.training.settings import TrainingSettings
 
 EACH = tuple(field.name for field in fields(Penalties))
-WEIGHTS = (0.1, 0.5, 2.5)
+WEIGHTS = (0.02, 0.1, 0.5, 2.5)
 #: Not chosen yet: `--coarse` is to be run before this is.
 CHOSEN = dict.fromkeys(EACH, 0.3)
 

@@ -39,6 +39,46 @@ def test_every_family_encodes_any_size_and_comes_back_from_disk(settings, tmp_pa
     assert not torch.equal(model(settings, seed=1).encode("RGB", x), encoded)
 
 
+def test_whoever_sorts_the_names_swaps_no_encoders(tmp_path, rng):
+    """The planted fault: a settings file without the order of its modalities."""
+    scaling = Scaling((0.0,), (1.0,))
+    some = torch.Generator().manual_seed(0)
+    made = Representations(dict.fromkeys(("T2", "T1"), scaling), SETTINGS[0], generator=some)
+    x = torch.rand(1, 1, 32, 32, generator=rng)
+    save(made, tmp_path)
+    path = tmp_path / "settings.json"
+    told = unsealed(path.read_bytes())
+    path.write_text(json.dumps(told, sort_keys=True))
+    again = load(tmp_path)
+    assert list(again.scalings) == ["T2", "T1"]
+    assert torch.equal(again.encode("T1", x), made.encode("T1", x))
+    del told["modalities"]
+    path.write_text(json.dumps(told, sort_keys=True))
+    assert torch.equal(load(tmp_path).encode("T1", x), made.encode("T2", x))
+    path.write_text(json.dumps({**told, "modalities": ["T1", "CT"]}))
+    with pytest.raises(ValueError, match=r"modalities \['T1', 'CT'\], and scalings of"):
+        load(tmp_path)
+
+
+def test_a_model_of_other_modalities_is_no_beginning():
+    made, other = model(SETTINGS[0]), model(SETTINGS[0], seed=1)
+    turned = Representations(
+        dict(reversed(other.scalings.items())),
+        SETTINGS[0],
+        generator=torch.Generator().manual_seed(2),
+    )
+    turned.begin_with(other)
+    made.begin_with(turned)
+    for name in ("T1", "RGB"):
+        ours, theirs = (list(one.encoder(name).parameters()) for one in (made, other))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    alone = Representations(
+        {"T1": Scaling((0.0,), (1.0,))}, SETTINGS[0], generator=torch.Generator()
+    )
+    with pytest.raises(ValueError, match=r"initial: expected a model of .*RGB.*, got one of"):
+        made.begin_with(alone)
+
+
 @pytest.mark.parametrize("parity", ["even", "odd"])
 def test_where_the_padding_is_symmetric_quarter_turns_are_exact(parity, rng):
     made = model(EncoderSettings(parity=parity, **SMALL))

@@ -47,10 +47,9 @@ def test_rates_stay_below_the_peak_and_the_first_need_no_total(total, warm_up, s
     rates = [rate(schedule, step, total, 2.0, warm_up)[0] for step in range(total)]
     assert 0 < min(rates) <= max(rates) <= 2.0
     assert max(rates) > 1.8 if total > 60 else True
-    if schedule == "one_cycle":
-        unknown = [rate(schedule, step, None, 2.0)[0] for step in range(MEASURED)]
-        assert rates[:MEASURED] == unknown
-    after = rates[max(warm_up, 1) :] if schedule == "cosine" else []
+    unknown = [rate(schedule, step, None, 2.0, warm_up)[0] for step in range(MEASURED)]
+    assert rates[:MEASURED] == unknown
+    after = rates[max(warm_up, MEASURED) - 1 :] if schedule == "cosine" else []
     assert after == sorted(after, reverse=True)
 
 
@@ -153,6 +152,23 @@ def test_a_model_can_begin_from_another():
     kept = [n for n, _ in first.named_parameters()]
     for name in kept:
         assert torch.equal(first.state_dict()[name], again.state_dict()[name])
+
+
+def test_a_score_that_is_no_number_is_told_and_kept_for_no_best():
+    settings = replace(QUICK, steps=4, validations=2)
+    with pytest.raises(ValueError, match="validate: expected a score, got nan after 2 steps"):
+        train(noise(), TINY, settings, validate=lambda model: float("nan"), quiet=True)
+
+
+def test_what_a_step_draws_for_itself_is_the_same_with_workers():
+    def drawing(representations):
+        return representations.square().mean() * (1 + torch.rand(()))
+
+    alone, ahead = (
+        train(noise(), TINY, replace(QUICK, steps=3, workers=n), loss=drawing, quiet=True).losses
+        for n in (0, 1)
+    )
+    assert alone == ahead
 
 
 def test_what_made_a_model_is_written_beside_it(tmp_path):

@@ -56,7 +56,7 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
         ValueError: the data are not there, or not what they are to be.
     """
     path = out / "records.jsonl"
-    parts, of_data = _read(task.data_set, data, task.modalities, task.part)
+    parts, of_tested, of_data = _read(task.data_set, data, task.modalities, task.part)
     if not _open(task, of_data, path):
         return "stood"
     trained_as = records.run_key(
@@ -73,7 +73,8 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
             if not all(one.held for one in gated):
                 records.append(path, [], label=task.label, **facts)
                 return "gate"
-            folder = out / "models" / records.run_key(task.learned(of_data))
+            # Whatever is looked at after it: a training is the same, and is not done again.
+            folder = out / "models" / records.run_key(task.learned(of_tested))
             done = train(scenes, task.encoder, task.training, folder=folder, quiet=True)
             facts |= {"training_seconds": round(done.seconds, 1), "steps": done.settings.steps}
             facts |= of_model(done.model, task.training.seed)
@@ -184,11 +185,14 @@ def _open(task: Task, data: str, path: Path) -> list[tuple[str, Registration, in
 @lru_cache(maxsize=2)
 def _read(
     data_set: DataSet, data: Path | None, modalities: tuple[str, ...], part: str
-) -> tuple[Parts, str]:
-    """The parts of a set, once a process, and the fingerprint of what is looked at of them."""
+) -> tuple[Parts, str, str]:
+    """The parts of a set, once a process; the fingerprint of those for training and test; and of
+    all that is looked at.
+    """
     parts = data_set.read(data, modalities)
+    both = [*parts.train, *parts.test]
     chosen_on = parts.validation if part == "validation" else []
-    return parts, fingerprint([*parts.train, *parts.test, *chosen_on])
+    return parts, fingerprint(both), fingerprint([*both, *chosen_on])
 
 
 def pairs_of(

@@ -68,7 +68,7 @@ def train(
     Raises:
         ValueError: a scene is smaller than a patch, a patch's size is not valid for the encoder
             or too small for the filter, the batch cannot be shared, the loss stopped being
-            finite, or the folder holds another run.
+            finite, a score is no number, or the folder holds another run.
         OSError: the folder cannot be written.
         KeyboardInterrupt: stopped by Ctrl-C, after a checkpoint was written.
     """

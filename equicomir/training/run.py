@@ -89,7 +89,7 @@ class Run:
         self.settings, self.folder, self.fabric = settings, folder, fabric
         self.model = new_model(scenes, encoder, settings)
         if initial is not None:
-            self.model.load_state_dict(initial.state_dict())
+            self.model.begin_with(initial)
         self.loss = objective(settings) if loss is None else loss
         self.coarse = objective(coarse(settings)) if loss is None else loss
         self.penalty = penalty_of(settings) if penalty is None else penalty
@@ -191,9 +191,10 @@ class Run:
 
     def _step(self, step: int, ordered: Iterator[Any], momentum: float) -> Stack:
         """One batch, one step of the optimiser; the representations in the scenes' own frame."""
-        # What layers draw for themselves (dropout) depends on the step alone.
-        torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
         draw, patches = next(ordered)
+        # What layers draw for themselves (dropout) depends on the step alone; and not on whether
+        # another process draws the batches, whose start draws a number here.
+        torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
         patches = [self.fabric.to_device(images) for images in patches]
         seen = self.network(patches, draw.modalities)
         straight = turn_back(seen, self.fabric.to_device(draw.degrees))
@@ -242,6 +243,8 @@ class Run:
         if self.fabric.is_global_zero:
             score = float(validate(self.model.eval()))
         score = float(self.fabric.broadcast(score))
+        if math.isnan(score):
+            raise ValueError(f"validate: expected a score, got {score} after {done} steps.")
         if not self.validations or score > max(old for _, old in self.validations):
             self.best = self._state()
         self.validations.append((done, score))

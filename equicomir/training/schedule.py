@@ -24,7 +24,7 @@ def rate(
         step: from 0; the first ten are at the first rate, whatever comes after.
         total: number of steps, or None while it is not known.
         peak: the highest rate.
-        warm_up: steps up to the peak, of ``"cosine"``.
+        warm_up: steps up to the peak, of ``"cosine"``; ten if fewer are said.
 
     Returns:
         The rate, and the momentum in [0, 1).
@@ -38,9 +38,10 @@ def rate(
         arXiv 1608.03983, equation 5.
     """
     if schedule == "cosine":
-        if step < warm_up or total is None:
-            return peak * (step + 1) / max(warm_up, MEASURED), 0.9
-        done = (step - warm_up) / max(1, total - warm_up)
+        warm = max(warm_up, MEASURED)  # known or not, so that a run by minutes is one by its steps
+        if step < warm or total is None:
+            return peak * min(1.0, (step + 1) / warm), 0.9
+        done = (step - warm) / max(1, total - warm)
         return _between(peak, 0.0, done), 0.9
     if step < MEASURED or total is None:
         return peak * _BEGIN, _MOMENTA[0]
