@@ -1,10 +1,11 @@
-# `make demo`, `make test`, `make figures`, `make bench`, `make docs` and `make mutants` each set up
-# what they need in .venv, once.
+# `make demo`, `make test`, `make figures`, `make bench`, `make docs`, `make flakes` and `make mutants`
+# each set up what they need in .venv, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs_ready
 MUTANTS_READY := .venv/.mutants_ready
+FLAKES_READY := .venv/.flakes_ready
 
 # What vulture takes for dead and is not: called by pytest and tyro through their decorators, by Python,
 # the standard library, tests and napari's manifest through their names, or read with all other
@@ -12,7 +13,7 @@ MUTANTS_READY := .venv/.mutants_ready
 CALLED_BY_OTHERS := "@pytest.fixture,@pytest.fixture(*),@_RULES.struct_rule"
 NAMED_BY_OTHERS := "__getattr__,handle_*,do_GET,log_message,close_connection,linkname,damage_*,pytestmark,pytest_*,application,widget,better_half,halves_lead,_MAX_MEMORY_LEAK_SIZE"
 
-.PHONY: demo test bench figures docs mutants clean
+.PHONY: demo test bench figures docs flakes mutants clean
 
 demo: $(READY)
 	@$(BIN)/python experiments/h0_baselines.py --minutes 1.25 --pairs 25 \
@@ -42,6 +43,17 @@ docs: $(DOCS_READY)
 	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/build/html
 	@echo "docs/build/html/index.html"
 
+# Whether a test fails now and then: other cases, another order and other seeds each time.
+flakes: $(FLAKES_READY)
+	@failed=0; \
+	for run in $$(seq 20) all1 all2 all3; do \
+		case $$run in all*) what=;; *) what=tests/properties;; esac; \
+		HYPOTHESIS_PROFILE=anew $(BIN)/pytest -p randomly -n auto --maxprocesses 4 $$what \
+			> .venv/flake.txt 2>&1; status=$$?; \
+		echo "run $$run: $$(grep -E 'passed|failed|error' .venv/flake.txt | tail -1)"; \
+		[ $$status = 0 ] || { failed=$$((failed + 1)); grep -E '^(FAILED|ERROR)|random seed' .venv/flake.txt; }; \
+	done; echo "$$failed of 23 runs failed"; [ $$failed = 0 ]
+
 mutants: $(MUTANTS_READY)
 	$(BIN)/python -m mutants
 
@@ -67,6 +79,12 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/python -c "$$REQUIREMENTS" docs > .venv/docs_requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/docs_requirements.txt
 	@touch $(DOCS_READY)
+
+# Likewise what shuffles tests.
+$(FLAKES_READY): $(READY)
+	@$(BIN)/python -c "$$REQUIREMENTS" flakes > .venv/flakes_requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/flakes_requirements.txt
+	@touch $(FLAKES_READY)
 
 # Likewise what plants faults.
 $(MUTANTS_READY): $(READY)

@@ -1,11 +1,20 @@
 """What the property tests draw: seeds and configurations, never pixels, never constant images."""
 
+import hypothesis
 import hypothesis.strategies as st
 import torch
 
 from equicomir.properties import cases
 
-__all__ = ["architectures", "cases", "seeds"]
+__all__ = ["architectures", "cases", "few", "seeds"]
+
+_QUICK = 15  # examples of a property in the profile that is meant where a test says fewer
+
+
+def few(examples: int) -> hypothesis.settings:
+    """So many cases of a costly property, and in other profiles as many times more as elsewhere."""
+    times = hypothesis.settings.default.max_examples / _QUICK
+    return hypothesis.settings(max_examples=max(1, round(examples * times)))
 
 
 def seeds() -> st.SearchStrategy[torch.Generator]:

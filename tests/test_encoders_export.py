@@ -34,7 +34,7 @@ SAVED = [
         id="Tiramisu",
         marks=pytest.mark.skipif(
             os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick",
-            reason="takes most of a minute; HYPOTHESIS_PROFILE=ci runs it",
+            reason="takes most of a minute; HYPOTHESIS_PROFILE=thorough runs it",
         ),
     ),
 ]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 import equicomir
 from equicomir.evaluation.alignment import corner_error
@@ -29,7 +30,7 @@ def blocks(seed, size=64):
     return np.random.default_rng(seed).random((size // 8, size // 8)).repeat(8, 0).repeat(8, 1)
 
 
-@settings(max_examples=6)
+@few(6)
 @given(st.integers(0, 1000), st.integers(0, 3))
 def test_a_turned_image_is_found_through_a_steerable_encoder_and_lost_through_a_plain_one(
     seed, turns

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, warp_image
@@ -38,7 +39,7 @@ def planted(seed, moving_to_fixed):
 @pytest.mark.parametrize("cross_check", [False, True])
 @pytest.mark.parametrize("model", TRUTHS)
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=2)
+@few(2)
 def test_each_model_recovers_its_own_kind(model, cross_check, seed):
     fixed, moving = planted(seed, TRUTHS[model])
     found = features.register(fixed, moving, model=model, cross_check=cross_check)
@@ -58,7 +59,7 @@ def test_a_narrower_model_does_not_pretend():
 
 
 @given(seed=st.integers(0, 10**6), turns=st.integers(1, 3))
-@settings(max_examples=6)
+@few(6)
 def test_keypoints_are_not_half_a_pixel_off(seed, turns):
     """A quarter turn is exact: any shift of all keypoints by a constant would show, doubled."""
     fixed = scene(seed, 96)[0].numpy()
@@ -71,7 +72,7 @@ def test_keypoints_are_not_half_a_pixel_off(seed, turns):
 
 
 @given(st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=4)
+@few(4)
 def test_channels_may_differ_in_number(fixed_channels, moving_channels):
     fixed, moving = planted(2, TRUTHS["rigid"])
     one = features.register(fixed, moving)
@@ -94,7 +95,7 @@ def test_masked_keypoints_are_not_used():
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=5)
+@few(5)
 def test_unrelated_images_are_told_to_be_so(seed):
     fixed, moving = scene(seed, 96)[0].numpy(), scene(seed + 1, 96)[0].numpy()
     found = features.register(fixed, moving, ratio=0.6)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 from equicomir.images.pairs import Scene
 from equicomir.representations import EncoderSettings, load
@@ -145,7 +146,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, capsy
     assert torch.equal(weights(whole.model), weights(again.model))
 
 
-@settings(max_examples=30)
+@few(30)
 @given(st.data())
 def test_one_changed_byte_anywhere_is_seen(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("checkpoint")

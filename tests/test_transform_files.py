@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 from equicomir.geometry import corners, rigid, transform_points, warp_image
 from equicomir.sealed import unsealed
@@ -184,7 +185,7 @@ def test_simpleitk_reads_our_file_from_fixed_to_moving(
 
 @pytest.mark.parametrize("kind", range(7))
 @given(angle=angles, scale=st.floats(0.5, 2), shift=shifts, centre=shifts, pixel_size=pixel_sizes)
-@settings(max_examples=8)
+@few(8)
 def test_we_read_simpleitks_files(kind, angle, scale, shift, centre, pixel_size):
     euler = SimpleITK.Euler2DTransform(centre, angle, shift)
     similar = SimpleITK.Similarity2DTransform(scale, angle, shift, centre)

@@ -4,10 +4,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.feature import canny
+from strategies import few
 
 from equicomir.differentials import gradient
 from equicomir.evaluation.detail import coherence, detail, edge_f1, gradient_correlation
@@ -16,7 +17,7 @@ from equicomir.filters import band_limit
 seeds = st.integers(0, 2**31 - 1)
 gains = st.floats(0.01, 100) | st.floats(-100, -0.01)
 offsets = st.floats(-100, 100)
-few = settings(max_examples=8)
+some = few(8)
 fine = partial(coherence, segment_pixels=16)
 
 
@@ -99,7 +100,7 @@ def naive_f1(first, second, thresholds=None, tolerance=1.0):
 
 
 @given(seeds, st.integers(40, 70), st.sampled_from([8, 16, 20]))
-@few
+@some
 def test_coherence_is_its_definition(seed, size, pixels):
     first, second = related(seed, size)
     found, _ = coherence(first, second, segment_pixels=pixels)
@@ -120,7 +121,7 @@ def test_coherence_is_a_part_symmetric_and_blind_to_gain_and_offset(
 
 
 @given(seeds, st.floats(0.3, 0.6), st.sampled_from([-2.0, 0.5]))
-@few
+@some
 def test_a_filtered_copy_is_coherent_and_one_that_is_no_filter_is_not(seed, sigma, gain):
     first = noise(seed, 2, 1, 64, 64)
     blurred = gain * torch.from_numpy(ndimage.gaussian_filter(first.numpy(), (0, 0, sigma, sigma)))
@@ -130,7 +131,7 @@ def test_a_filtered_copy_is_coherent_and_one_that_is_no_filter_is_not(seed, sigm
 
 
 @given(seeds, st.sampled_from([64, 80, 128]), st.integers(1, 3))
-@few
+@some
 def test_independent_noise_has_the_coherence_of_the_floor(seed, size, channels):
     first, second = related(seed, size, channels=channels, ratio=0)
     found, floor = fine(first, second)
@@ -140,7 +141,7 @@ def test_independent_noise_has_the_coherence_of_the_floor(seed, size, channels):
 
 
 @given(seeds, st.floats(0.2, 5))
-@few
+@some
 def test_noise_lowers_coherence_by_the_known_amount(seed, ratio):
     first, second = related(seed, 128, ratio=ratio)
     found, floor = fine(first, second)
@@ -158,7 +159,7 @@ def test_the_floor_counts_segments_that_overlap_as_fewer():
 
 
 @given(seeds)
-@few
+@some
 def test_coarse_structure_is_no_detail(seed):
     """Shared structure below 0.12 cycles per pixel, a thousand times as strong as own noise."""
     coarse = band_limit(0.12)(noise(seed, 4, 1, 128, 128), border="periodic")[..., 4:-4, 4:-4]
@@ -170,7 +171,7 @@ def test_coarse_structure_is_no_detail(seed):
 
 
 @given(seeds, st.floats(0.02, 0.1))
-@few
+@some
 def test_a_channel_weighs_as_its_fine_structure(seed, gain):
     first, second = related(seed, channels=1, ratio=3)
     faint = gain * noise(seed + 1, 2, 2, 1, 64, 64)
@@ -208,14 +209,14 @@ def test_gradient_correlation_is_the_mean_of_pearsons_coefficients(seed, size):
 
 
 @given(seeds)
-@few
+@some
 def test_gradients_of_independent_images_do_not_correlate(seed):
     assert abs(gradient_correlation(*related(seed, 96, ratio=0))) < 0.06
     assert gradient_correlation(*related(seed, 96, ratio=4)) > 0.3
 
 
 @given(seeds, st.integers(1, 3), st.booleans())
-@few
+@some
 def test_turning_and_mirroring_both_changes_nothing(seed, turns, mirrored):
     pair = related(seed, 66)
     moved = [turned(x, turns, mirrored) for x in pair]
@@ -240,7 +241,7 @@ def test_edges_agree_with_themselves_symmetrically_whatever_gain_and_offset(seed
 
 
 @given(seeds)
-@few
+@some
 def test_edges_of_absolute_thresholds_see_the_gain(seed):
     first, second = related(seed, 64, batch=1)
     fault = partial(naive_f1, thresholds=(3.0, 4.0))
@@ -249,7 +250,7 @@ def test_edges_of_absolute_thresholds_see_the_gain(seed):
 
 
 @given(seeds, st.integers(0, 3))
-@few
+@some
 def test_a_shift_within_a_pixel_is_forgiven_and_one_of_three_is_not(seed, direction):
     scene = turned(noise(seed, 1, 1, 80, 80), direction, False)
     first, one, three = (scene[..., :72, shift : shift + 72] for shift in (0, 1, 3))
@@ -259,7 +260,7 @@ def test_a_shift_within_a_pixel_is_forgiven_and_one_of_three_is_not(seed, direct
 
 
 @given(seeds)
-@few
+@some
 def test_edges_of_independent_images_agree_by_chance(seed):
     found, chance = edge_f1(*related(seed, 128, ratio=0))
     assert abs(found - chance) < 0.06
@@ -268,7 +269,7 @@ def test_edges_of_independent_images_agree_by_chance(seed):
 
 
 @given(seeds, st.floats(0, 4))
-@few
+@some
 def test_f1_is_that_of_distances_between_cannys_edges(seed, ratio):
     first, second = related(seed, 96, batch=1, ratio=ratio)
     # The library's quantiles count the border too.
@@ -284,7 +285,7 @@ MEASURES = [fine, gradient_correlation, edge_f1, lambda a, b, m=None: detail(a, 
 
 @pytest.mark.parametrize("measure", MEASURES)
 @given(seeds, st.floats(40, 55), st.floats(40, 55), st.booleans())
-@few
+@some
 def test_nothing_outside_the_mask_counts(measure, seed, row, column, each):
     first, second = related(seed, 96)
     mask = disk(96, row, column, 40)
@@ -298,7 +299,7 @@ def test_nothing_outside_the_mask_counts(measure, seed, row, column, each):
 
 
 @given(seeds, gains)
-@few
+@some
 def test_a_mask_of_a_window_is_as_good_as_the_window(seed, gain):
     first, second = related(seed, 96)
     mask = torch.zeros(96, 96, dtype=torch.bool)
@@ -311,7 +312,7 @@ def test_a_mask_of_a_window_is_as_good_as_the_window(seed, gain):
 
 
 @given(seeds, st.integers(0, 3))
-@few
+@some
 def test_a_segment_that_touches_what_is_masked_is_skipped(seed, turns):
     first, second = related(seed, 98)
     mask = torch.zeros(98, 98, dtype=torch.bool)
@@ -328,7 +329,7 @@ def test_a_segment_that_touches_what_is_masked_is_skipped(seed, turns):
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 4))
-@few
+@some
 def test_detail_collects_the_measures(seed, channels, image_channels):
     first, second = related(seed, 64, channels=channels)
     image, other = noise(seed + 1, 2, 2, image_channels, 64, 64)

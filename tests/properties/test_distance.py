@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from strategies import few
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, warp_image
@@ -102,7 +103,7 @@ def naive(fixed, moving, there, fixed_mask, moving_mask, levels, most, *, both_s
 
 
 @given(numbers, st.integers(1, 3), st.integers(1, 2), angles, st.sampled_from([2.0, 30.0]))
-@settings(max_examples=8)
+@few(8)
 def test_the_measure_is_its_definition(seed, levels, channels, degrees, most):
     fixed, moving = small(seed, 6, 7, channels), small(seed + 1, 5, 6, channels)
     masks = mask_of(seed, 6, 7), mask_of(seed + 1, 5, 6)
@@ -254,7 +255,7 @@ def test_points_are_drawn_in_proportion_to_their_weights(seed, count):
 
 
 @given(numbers, angles, fractions, st.integers(1, 2))
-@settings(max_examples=8)
+@few(8)
 def test_it_recovers_any_planted_transform_of_a_texture(seed, degrees, fraction, channels):
     fixed, moving, truth = planted(seed, degrees, fraction, channels=channels)
     found = distance.register(fixed, 0.2 * moving - 7, **QUICK)
@@ -272,7 +273,7 @@ def test_it_recovers_any_planted_transform_of_a_texture(seed, degrees, fraction,
     st.sampled_from([cells, fibres, vessels]),
     st.sampled_from([BRIGHTFIELD, FLUORESCENCE, SECOND_HARMONIC]),
 )
-@settings(max_examples=6)
+@few(6)
 def test_it_recovers_any_planted_transform_of_a_phantom(seed, degrees, fraction, kind, modality):
     generator = torch.Generator().manual_seed(seed)
     scene = kind((96, 96), generator=generator)
@@ -295,7 +296,7 @@ def test_one_start_alone_is_lost():
 
 
 @given(numbers, angles, fractions)
-@settings(max_examples=5)
+@few(5)
 def test_swapping_gives_the_inverse(seed, degrees, fraction):
     fixed, moving, _ = planted(seed, degrees, fraction)
     there = distance.register(fixed, moving, **QUICK)
@@ -304,7 +305,7 @@ def test_swapping_gives_the_inverse(seed, degrees, fraction):
 
 
 @given(numbers, angles, fractions, st.integers(1, 3))
-@settings(max_examples=2)
+@few(2)
 def test_turning_both_images_turns_the_answer(seed, degrees, fraction, quarters):
     assume(math.hypot(*fraction) > 0.04)
     fixed, moving, _ = planted(seed, degrees, fraction)
@@ -318,7 +319,7 @@ def test_turning_both_images_turns_the_answer(seed, degrees, fraction, quarters)
 
 
 @given(numbers, angles, fractions, *[st.tuples(st.floats(0.1, 10), st.floats(-5, 5))] * 2)
-@settings(max_examples=1)
+@few(1)
 def test_brightness_and_contrast_of_either_and_inverting_both_change_nothing(
     seed, degrees, fraction, one, other
 ):

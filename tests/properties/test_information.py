@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import seeds
+from strategies import few, seeds
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
 from equicomir.geometry import image_centre, rigid, transform_points, warp_image
@@ -108,7 +108,7 @@ def naive_information(pairs, levels, normalised):
 
 
 @given(seeds(), SIDES, st.integers(2, 8), st.booleans())
-@settings(max_examples=10)
+@few(10)
 def test_mutual_information_of_all_lags_equals_the_histogram_of_a_double_loop(
     generator, sides, levels, normalised
 ):
@@ -133,7 +133,7 @@ def naive_squared_loss(pairs):
 
 
 @given(seeds(), SIDES)
-@settings(max_examples=10)
+@few(10)
 def test_squared_loss_of_all_lags_equals_canonical_correlations_of_a_double_loop(generator, sides):
     draw = np.random.default_rng(generator.initial_seed())
     images = [draw.normal(size=side) for side in (sides[:2], sides[2:])]
@@ -149,7 +149,7 @@ def test_squared_loss_of_all_lags_equals_canonical_correlations_of_a_double_loop
 
 
 @given(seeds(), SIDES, st.integers(3, 8))
-@settings(max_examples=10)
+@few(10)
 def test_it_does_not_matter_which_level_stands_for_which(generator, sides, levels):
     images, masks = drawn(generator, sides, levels)
     names = np.random.default_rng(generator.initial_seed() + 1).permutation(levels).astype(float)
@@ -184,7 +184,7 @@ PAIRS = st.sampled_from([(BRIGHTFIELD, FLUORESCENCE), (FLUORESCENCE, BRIGHTFIELD
 
 @pytest.mark.parametrize("measure", MEASURES)
 @given(PAIRS, numbers, angles, shifts)
-@settings(max_examples=3)
+@few(3)
 def test_other_modalities_of_one_scene_are_found(measure, modalities, seed, degrees, shift):
     fixed, moving, truth = planted(cells, modalities, seed, degrees, shift)
     found = information.register(fixed, moving, measure=measure)
@@ -206,7 +206,7 @@ MONOTONE = st.sampled_from([np.exp, np.arctan, lambda x: -(x**3), lambda x: -2 *
 
 @pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
 @given(KINDS, numbers, angles, MONOTONE, MONOTONE)
-@settings(max_examples=1)
+@few(1)
 def test_monotone_maps_change_nothing(measure, kind, seed, degrees, one, other):
     fixed, moving, _ = planted(kind, (BRIGHTFIELD, FLUORESCENCE), seed, degrees, (2, 1))
     usual = information.register(fixed, moving, measure=measure)
@@ -220,7 +220,7 @@ def test_monotone_maps_change_nothing(measure, kind, seed, degrees, one, other):
 
 @pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
 @given(KINDS, numbers, angles, st.integers(1, 3))
-@settings(max_examples=1)
+@few(1)
 def test_turning_both_images_turns_the_answer(measure, kind, seed, degrees, quarters):
     fixed, moving, _ = planted(kind, (BRIGHTFIELD, FLUORESCENCE), seed, degrees, (5, -4))
     straight = information.register(fixed, moving, measure=measure).moving_to_fixed
@@ -248,7 +248,7 @@ def cut(seed, degrees, mirrored, scale):
 
 
 @given(numbers, angles, st.booleans(), st.floats(1.06, 1.14))
-@settings(max_examples=1)
+@few(1)
 def test_mirrors_and_scales_are_found_where_asked_for(seed, degrees, mirrored, scale):
     fixed, moving, truth = cut(seed, degrees, mirrored, scale)
     found = information.register(fixed, moving, scales=(1.05, 1.15), mirrors=True).moving_to_fixed
@@ -266,7 +266,7 @@ def test_identical_images_give_the_identity(measure):
 
 @pytest.mark.parametrize("measure", ["mutual", "squared_loss"])
 @given(KINDS, PAIRS, numbers, angles, shifts)
-@settings(max_examples=1)
+@few(1)
 def test_swapping_gives_the_inverse_to_half_a_pixel(
     measure, kind, modalities, seed, degrees, shift
 ):
@@ -295,7 +295,7 @@ def test_swapping_large_images_gives_the_inverse_to_a_tenth_of_a_pixel():
 
 
 @given(KINDS, PAIRS, numbers, angles, st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)))
-@settings(max_examples=4)
+@few(4)
 def test_the_summit_knows_no_order_and_a_climb_with_one_image_held_does(
     kind, modalities, seed, degrees, away
 ):

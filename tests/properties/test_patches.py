@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import seeds
+from strategies import few, seeds
 
 from equicomir.geometry import rotate
 from equicomir.images.augmentation import Augmentation
@@ -98,7 +98,7 @@ def test_what_is_not_in_the_scene_is_reflected(generator, angle):
 
 
 @given(seeds(), st.integers(0, 1000))
-@settings(max_examples=5)
+@few(5)
 def test_scenes_on_disk_give_the_patches_of_scenes_in_memory(tmp_path_factory, generator, seed):
     folder = tmp_path_factory.mktemp("scenes")
     for modality in ("A", "B"):

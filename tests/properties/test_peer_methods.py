@@ -11,9 +11,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up_records import script
+from strategies import few
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import corners, image_centre, rigid, transform_points, warp_image
@@ -61,21 +62,21 @@ def recovers(method, seed, degrees, shift, contrast=-1):
 # ---------------------------------------------------------------------------- installed packages
 
 
-@settings(max_examples=3)
+@few(3)
 @given(numbers, small, shifts)
 def test_simpleitk_recovers_a_small_displacement(seed, degrees, shift):
     pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
     recovers(methods.simpleitk, seed, degrees, shift)
 
 
-@settings(max_examples=1)
+@few(1)
 @given(numbers, st.floats(60, 160), shifts)
 def test_simpleitk_recovers_any_angle_from_12_starts(seed, degrees, shift):
     pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
     recovers(partial(methods.simpleitk, starts=12), seed, degrees, shift)
 
 
-@settings(max_examples=3)
+@few(3)
 @given(numbers, small, shifts)
 def test_ants_recovers_a_small_displacement(seed, degrees, shift):
     pytest.importorskip("ants", reason="antspyx is not installed")
@@ -83,7 +84,7 @@ def test_ants_recovers_a_small_displacement(seed, degrees, shift):
     recovers(methods.ants, seed, degrees, shift, contrast=1)
 
 
-@settings(max_examples=1)
+@few(1)
 @given(numbers, st.floats(60, 160), shifts)
 def test_ants_recovers_any_angle_from_12_starts(seed, degrees, shift):
     pytest.importorskip("ants", reason="antspyx is not installed")

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import seeds
+from strategies import few, seeds
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
 from equicomir.geometry import image_centre, rigid, warp_image
@@ -184,7 +184,7 @@ MOVES = st.tuples(st.floats(-180, 180), st.floats(-12, 12), st.floats(-12, 12))
 
 @pytest.mark.parametrize("modality", EVERY, ids=lambda modality: modality.name)
 @given(KINDS, numbers, MOVES)
-@settings(max_examples=6)
+@few(6)
 def test_registration_recovers_the_planted_transform(modality, kind, seed, move):
     noisy, clean, truth = planted(kind, modality, seed, *move)
     for images, near in ((clean, NEAR[modality.name]), (noisy, SUCCESS_FRACTION * 128)):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, warp_image
@@ -44,7 +45,7 @@ def test_search_recovers_any_planted_rigid_transform(seed, degrees, fraction, ch
 
 
 @given(st.integers(0, 10**6), angles, fractions, st.floats(0.01, 100), st.floats(-100, 100))
-@settings(max_examples=8)
+@few(8)
 def test_search_does_not_see_brightness_and_contrast(seed, degrees, fraction, factor, offset):
     fixed, moving, _ = planted(seed, degrees, fraction)
     one, other = search.register(fixed, moving), search.register(fixed, factor * moving + offset)
@@ -53,7 +54,7 @@ def test_search_does_not_see_brightness_and_contrast(seed, degrees, fraction, fa
 
 
 @given(st.integers(0, 10**6), angles, fractions)
-@settings(max_examples=8)
+@few(8)
 def test_swapping_gives_the_inverse(seed, degrees, fraction):
     fixed, moving, _ = planted(seed, degrees, fraction)
     there, back = search.register(fixed, moving), search.register(moving, fixed)
@@ -61,7 +62,7 @@ def test_swapping_gives_the_inverse(seed, degrees, fraction):
 
 
 @given(st.integers(0, 10**6), angles, fractions, st.integers(1, 3))
-@settings(max_examples=8)
+@few(8)
 def test_turning_the_moving_image_turns_the_answer(seed, degrees, fraction, turns):
     fixed, moving, _ = planted(seed, degrees, fraction)
     straight = search.register(fixed, moving).moving_to_fixed
@@ -82,7 +83,7 @@ def test_masks_exclude_what_they_cover(seed, degrees, fraction):
 
 
 @given(st.integers(0, 10**6), st.integers(48, 100), st.integers(48, 100), angles)
-@settings(max_examples=8)
+@few(8)
 def test_sizes_may_differ(seed, height, width, degrees):
     x = scene(seed, 240)
     truth = rigid(degrees, (3.0, -2.0), centre=image_centre(height, width))

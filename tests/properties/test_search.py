@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import seeds
+from strategies import few, seeds
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
@@ -173,7 +173,7 @@ def test_the_spline_is_that_of_scipy_and_its_slope_is_its_slope(generator, heigh
 
 
 @given(KINDS, MODALITIES, numbers, angles, st.tuples(st.floats(-2, 2), st.floats(-2, 2)))
-@settings(max_examples=8)
+@few(8)
 def test_a_climb_is_never_worse_than_its_start(kind, modality, seed, degrees, away):
     fixed, moving, truth = planted(kind, modality, seed, degrees, (0, 0), noise=True)
     points = np.argwhere(np.ones((40, 40))) + 16.0
@@ -197,7 +197,7 @@ def test_a_climb_is_never_worse_than_its_start(kind, modality, seed, degrees, aw
 
 
 @given(KINDS, MODALITIES, numbers, angles, shifts)
-@settings(max_examples=8)
+@few(8)
 def test_planted_transforms_of_phantoms_come_back_to_a_twentieth_of_a_pixel(
     kind, modality, seed, degrees, shift
 ):
@@ -210,7 +210,7 @@ def test_planted_transforms_of_phantoms_come_back_to_a_twentieth_of_a_pixel(
 
 
 @given(KINDS, numbers, angles, shifts)
-@settings(max_examples=4)
+@few(4)
 def test_noise_leaves_less_than_a_pixel(kind, seed, degrees, shift):
     fixed, moving, truth = planted(kind, FLUORESCENCE, seed, degrees, shift, noise=True)
     found = search.register(fixed, moving).moving_to_fixed
@@ -218,7 +218,7 @@ def test_noise_leaves_less_than_a_pixel(kind, seed, degrees, shift):
 
 
 @given(KINDS, numbers, angles, shifts, st.integers(1, 3))
-@settings(max_examples=4)
+@few(4)
 def test_turning_both_images_turns_the_answer(kind, seed, degrees, shift, turns):
     fixed, moving, _ = planted(kind, BRIGHTFIELD, seed, degrees, shift)
     straight = search.register(fixed, moving).moving_to_fixed
@@ -229,7 +229,7 @@ def test_turning_both_images_turns_the_answer(kind, seed, degrees, shift, turns)
 
 
 @given(KINDS, numbers, angles, shifts, st.booleans(), st.floats(0.8, 1.25))
-@settings(max_examples=4)
+@few(4)
 def test_mirrors_and_scales_are_found_where_asked_for(kind, seed, degrees, shift, mirrored, scale):
     generator = torch.Generator().manual_seed(seed)
     description = kind((120, 120), generator=generator)
@@ -249,7 +249,7 @@ def test_mirrors_and_scales_are_found_where_asked_for(kind, seed, degrees, shift
 
 
 @given(KINDS, numbers, angles)
-@settings(max_examples=3)
+@few(3)
 def test_what_masks_cover_changes_nothing_at_all(kind, seed, degrees):
     fixed, moving, _ = planted(kind, BRIGHTFIELD, seed, degrees, (0, 0))
     mask = np.ones(SIZE, dtype=bool)

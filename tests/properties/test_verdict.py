@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import seeds
+from strategies import few, seeds
 
 from equicomir.geometry import image_centre, rigid, transform_points
 from equicomir.images.instruments import BRIGHTFIELD
@@ -130,7 +130,7 @@ def test_a_lead_without_anything_to_compare_is_none():
 
 
 @given(KINDS, numbers, angles, st.floats(0, 360), st.integers(1, 3))
-@settings(max_examples=5)
+@few(5)
 def test_exactness_falls_with_an_error_on_which_all_looks_agree(
     kind, seed, degrees, towards, quarters
 ):
@@ -163,7 +163,7 @@ def test_exactness_without_anything_to_climb_is_none():
 
 
 @given(KINDS, numbers, angles, st.integers(1, 3), st.floats(0.1, 100), st.floats(-10, 10))
-@settings(max_examples=2)
+@few(2)
 def test_turning_both_or_brightening_one_changes_no_confidence(
     kind, seed, degrees, quarters, factor, shift
 ):
@@ -182,7 +182,7 @@ def test_turning_both_or_brightening_one_changes_no_confidence(
 
 
 @given(KINDS, numbers, angles)
-@settings(max_examples=2)
+@few(2)
 def test_one_scene_is_trusted_and_two_are_not(kind, seed, degrees):
     calibration = read_calibration(search.register)
     fixed = seen(kind, seed)
