@@ -133,10 +133,13 @@ def test_a_filtered_copy_is_coherent_and_one_that_is_no_filter_is_not(seed, sigm
 @given(seeds, st.sampled_from([64, 80, 128]), st.integers(1, 3))
 @some
 def test_independent_noise_has_the_coherence_of_the_floor(seed, size, channels):
-    first, second = related(seed, size, channels=channels, ratio=0)
-    found, floor = fine(first, second)
-    assert abs(found / floor - 1) < 0.4
+    some = [related(seed + n, size, channels=channels, ratio=0) for n in range(6)]
+    found, floor = np.mean(
+        [fine(*each) for each in some], 0
+    )  # of one, it may be half as much again
+    assert abs(found / floor - 1) < 0.3
     assert floor < 0.02
+    first, second = some[0]
     assert naive_coherence(first, second, pooled=False) == pytest.approx(1)
 
 
@@ -223,8 +226,13 @@ def test_turning_and_mirroring_both_changes_nothing(seed, turns, mirrored):
     assert gradient_correlation(*moved) == pytest.approx(gradient_correlation(*pair), abs=1e-9)
     assert fine(*moved) == pytest.approx(fine(*pair), abs=1e-9)
     assert edge_f1(*moved) == pytest.approx(edge_f1(*pair), abs=0.005)
-    half = [turned(x, 2, False) for x in pair]
-    assert abs(forward_correlation(*half) - forward_correlation(*pair)) > 1e-6
+    several = [related(seed + n, 66) for n in range(4)]  # of one, the fault may be tiny by chance
+    halves = [[turned(x, 2, False) for x in each] for each in several]
+    differ = [
+        forward_correlation(*half) - forward_correlation(*each)
+        for half, each in zip(halves, several, strict=True)
+    ]
+    assert max(map(abs, differ)) > 1e-4
 
 
 # -------------------------------------------------------------------------------------- edges
@@ -243,10 +251,12 @@ def test_edges_agree_with_themselves_symmetrically_whatever_gain_and_offset(seed
 @given(seeds)
 @some
 def test_edges_of_absolute_thresholds_see_the_gain(seed):
-    first, second = related(seed, 64, batch=1)
-    fault = partial(naive_f1, thresholds=(3.0, 4.0))
-    assert abs(fault(first, 3 * second) - fault(first, second)) > 0.02
-    assert abs(edge_f1(first, 3 * second)[0] - edge_f1(first, second)[0]) < 0.01
+    fault, differ = partial(naive_f1, thresholds=(3.0, 4.0)), []
+    for n in range(4):  # one may meet the old value on its way over the greatest
+        first, second = related(seed + n, 64, batch=1)
+        differ.append(abs(fault(first, 1.5 * second) - fault(first, second)))
+        assert abs(edge_f1(first, 1.5 * second)[0] - edge_f1(first, second)[0]) < 0.01
+    assert max(differ) > 0.02
 
 
 @given(seeds, st.integers(0, 3))
