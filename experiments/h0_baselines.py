@@ -233,7 +233,6 @@ def main() -> None:
         curves=tuple(chosen.curves),
     )
     chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "records.jsonl").unlink(missing_ok=True)
 
     encoders = encoders_of(chosen)
     console.print(f"[bold]Gate[/]: {parts.name}, {' and '.join(parts.modalities)}, before training")
@@ -255,6 +254,7 @@ def main() -> None:
     console.print("[bold]Gate[/]: the trained steerable encoders")
     pass_gate(console, trained["steerable"].model, trained["steerable"].settings)
 
+    (chosen.out / "records.jsonl").unlink(missing_ok=True)  # not before there are others
     for width, pairs in lists.items():
         compare(console, chosen, parts, trained, width, pairs, verdicts)
 
@@ -373,7 +373,7 @@ def notes(
         for family, done in trained.items()
     )
     said = [
-        f"Both encoders were given the same minutes ({spent}) on the same images, every "
+        f"Both encoders were given the same {'steps' if chosen.steps else 'minutes'} ({spent}) on the same images, every "
         f"image turned by its own angle, and registered by the same search. A success "
         f"is a mean corner error of at most 2 % of the width, {0.02 * width:.2f} px; the interval "
         "is Wilson's at 95 %, over the pairs of both directions as if they were independent; "

@@ -16,7 +16,7 @@ from equicomir.evaluation import records
 from equicomir.evaluation.records import Record
 from equicomir.evaluation.statistics import difference
 from equicomir.evaluation.verdicts import FEWEST_UNITS
-from equicomir.experiment.plan import Budget, Experiment
+from equicomir.experiment.plan import Budget, Experiment, tasks
 from equicomir.experiment.rows import pair_of, runs_of
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.verdict import ROOM
@@ -94,7 +94,7 @@ def command(folder: str, of_records: Path, data_set: str = "") -> str:
 
 
 def standing(of_records: Path, folders: Iterable[str] = tuple(SCRIPTS)) -> list[Standing]:
-    """What stands of the experiments: of each set, the runs of its full budget, else the default.
+    """What stands of the experiments: of each set, the runs of the budget of which most have run.
 
     Args:
         of_records: folder of all records.
@@ -121,12 +121,17 @@ def standing(of_records: Path, folders: Iterable[str] = tuple(SCRIPTS)) -> list[
 
 
 def _on_one(folder: str, data_set: DataSet, path: Path) -> list[Standing]:
+    """A first run of the full budget does not hide a default that is complete."""
     experiment = stated(folder)
+    found = list[tuple[float, Standing]]()
     for budget in (experiment.full, experiment.default):
         runs = runs_of(experiment, [data_set], budget, path)
         if runs:
-            return [Standing(experiment, data_set, budget, runs, path)]
-    return []
+            planned = tasks(experiment, [data_set], budget)
+            asked = sum(len(task.registrations) for task in planned) * len(data_set.widths)
+            share = sum(map(len, runs.values())) / asked
+            found.append((share, Standing(experiment, data_set, budget, runs, path)))
+    return [max(found, key=lambda one: one[0])[1]] if found else []
 
 
 def data_set_of(name: str) -> DataSet:

@@ -168,6 +168,9 @@ def test_runs_of_the_full_budget_come_before_those_of_the_default(tmp_path):
     assert one.spent == "100 steps"
     assert {len(of) for of in one.runs.values()} == {3}
     full = runs_of_experiment(experiment, NEURONS, budget=experiment.full, count=2)
+    write_lines(path, [*lines, *full[:1]])  # has only begun
+    (one,) = runs.standing(tmp_path, ["h0_orderings"])
+    assert one.spent == "100 steps"
     write_lines(path, [*lines, *full])
     (one,) = runs.standing(tmp_path, ["h0_orderings"])
     assert one.spent == "1000 steps"
