@@ -373,7 +373,8 @@ def notes(
         for family, done in trained.items()
     )
     said = [
-        f"Both encoders were given the same {'steps' if chosen.steps else 'minutes'} ({spent}) on the same images, every "
+        f"Both encoders were given the same {'steps' if chosen.steps else 'minutes'} "
+        f"({spent}) on the same images, every "
         f"image turned by its own angle, and registered by the same search. A success "
         f"is a mean corner error of at most 2 % of the width, {0.02 * width:.2f} px; the interval "
         "is Wilson's at 95 %, over the pairs of both directions as if they were independent; "
