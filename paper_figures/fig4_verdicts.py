@@ -227,7 +227,7 @@ def caption(made: Sequence[Block]) -> str:
         "many points the first variant succeeds more often than the second, on the same pairs, "
         "with intervals that hold together, at 95 %, for all comparisons of an experiment. "
         "Supported: the whole interval lies above the smallest effect that was to matter; refuted: "
-        "below it; no room: the second succeeds in the share that is given, less than "
+        "below it; reference at: the second succeeds in the share that is given, less than "
         f"{100 * ROOM[0]:.0f} or more than {100 * ROOM[1]:.0f} %; too small: fewer than "
         f"{FEWEST_SEEDS} training seeds or {FEWEST_UNITS} units, or an interval so wide that no "
         "difference could have been supported. An end at the effect itself is all that Holm's "
