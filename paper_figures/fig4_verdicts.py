@@ -66,7 +66,7 @@ def blocks(of_records: Path) -> list[Block]:
     made = []
     for of in by_name.values():
         runs = {place: found for one in of for place, found in one.runs.items()}
-        seeds = max(one.budget.seeds for one in of)
+        seeds = {one.data_set.name: one.budget.seeds for one in of}
         found = judged(of[0].experiment, [one.data_set for one in of], runs, seeds=seeds)
         if found:
             made.append(Block(of[0].experiment, of, found))

@@ -300,7 +300,7 @@ def test_what_is_judged_is_level_any_whatever_else_was_run(tmp_path):
     path = made(tmp_path, CLEAR | others, levels=("1", "any"))
     budget = replace(PLANNED, levels=("1", "any"))
     runs = runs_of(TRIED, [MADE_UP], budget, path)
-    (found,) = judged(TRIED, [MADE_UP], runs, seeds=3)
+    (found,) = judged(TRIED, [MADE_UP], runs, seeds={"made_up": 3})
     assert found.judgement.verdict == "supported"
     assert found.found.pairs == 200
     of_all = [successes(runs["made_up", 100, name]).mean() for name in ("steerable", "plain")]
@@ -315,13 +315,15 @@ def test_seeds_are_compared_with_themselves_and_nothing_is_decided_before_the_la
     whole = made(tmp_path / "whole", CLEAR)
     runs = runs_of(TRIED, [MADE_UP], PLANNED, whole)
     runs["made_up", 100, "plain"] = runs["made_up", 100, "plain"][1:]  # the first failed its gate
-    (found,) = judged(TRIED, [MADE_UP], runs, seeds=3)
+    (found,) = judged(TRIED, [MADE_UP], runs, seeds={"made_up": 3})
     same = {k: [run for run in v if seed_of(run)] for k, v in runs.items()}
-    (alone,) = judged(TRIED, [MADE_UP], same, seeds=2)
+    (alone,) = judged(TRIED, [MADE_UP], same, seeds={"made_up": 2})
     assert (found.found, found.found.seeds) == (alone.found, 2)
     assert np.array_equal(found.found.deviations, alone.found.deviations)
     assert "unfinished, 2 of 3 seeds" in sentence(found)
-    (finished,) = judged(TRIED, [MADE_UP], runs_of(TRIED, [MADE_UP], PLANNED, whole), seeds=3)
+    (finished,) = judged(
+        TRIED, [MADE_UP], runs_of(TRIED, [MADE_UP], PLANNED, whole), seeds={"made_up": 3}
+    )
     assert sentence(finished).endswith("supported")
 
 
@@ -391,8 +393,10 @@ def test_the_dry_run_tells_what_could_be_told(capsys):
         tried = replace(TRIED, default=replace(TINY, seeds=seeds))
         frame.main(tried, LISTS, ["--dry-run"])
         told[name] = " ".join(capsys.readouterr().out.split())
-    assert "reaches about 25 points" in told["three"]  # 4.303 * 10 / sqrt(3)
-    assert "reaches about 7 points" in told["ten"]
+    # Two comparisons: on the set that was planned, and on the one that is there.
+    assert "family of 2" in told["three"]
+    assert "reaches about 36 points" in told["three"]  # 6.205 * 10 / sqrt(3)
+    assert "reaches about 8 points" in told["ten"]
     assert "No verdict can follow: fewer than 3 seeds" in told["two"]
 
 

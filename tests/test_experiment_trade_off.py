@@ -12,8 +12,22 @@ from equicomir.experiment.trade_off import front, learned, trade_off
 
 
 def row(name: str, success: float, coherence: float | None) -> Row:
-    detail = {} if coherence is None else {"coherence_between": coherence, "of": hash(name)}
-    return Row("made_up", 100, name, 3, 50, success, (0.1, 0.0), 1.0, 0.01, detail, 0.3, 60.0)
+    detail = {} if coherence is None else {"coherence_between": coherence}
+    return Row(
+        "made_up",
+        100,
+        name,
+        3,
+        50,
+        success,
+        (0.1, 0.0),
+        1.0,
+        0.01,
+        detail,
+        0.3,
+        60.0,
+        training=name,
+    )
 
 
 def drawn(seed: int, count: int) -> list[Row]:

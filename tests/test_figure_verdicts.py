@@ -77,7 +77,7 @@ def test_the_verdicts_are_those_that_the_experiment_prints(folder):
     assert [block.experiment.name for block in made] == ["h5", "h6"]
     experiment = runs.stated("h5")
     of = runs_of(experiment, [NEURONS], experiment.default, folder / "h5" / "records.jsonl")
-    assert made[0].found == judged(experiment, [NEURONS], of, seeds=3)
+    assert made[0].found == judged(experiment, [NEURONS], of, seeds={NEURONS.name: 3})
     assert len(made[1].found) == 2 * len(runs.stated("h6").comparisons)
     first = next(one for one in made[1].found if one.comparison.than == "C1")
     assert fig4.verdict(first) == "inconclusive"

@@ -74,7 +74,7 @@ def main(
     console.print(f"Refuted if: {experiment.refuted_if}", highlight=False)
     if chosen.dry_run:
         _print_plan(console, planned, chosen.jobs)
-        _print_what_could_be_told(console, experiment, budget)
+        _print_what_could_be_told(console, experiment, sets, budget)
         return 0
     with _backend(chosen):
         became = _map(console, planned, chosen.data, lists, out)
@@ -198,9 +198,11 @@ def _print_plan(console: Console, planned: Sequence[Task], jobs: int) -> None:
     )
 
 
-def _print_what_could_be_told(console: Console, experiment: Experiment, budget: Budget) -> None:
+def _print_what_could_be_told(
+    console: Console, experiment: Experiment, sets: Sequence[DataSet], budget: Budget
+) -> None:
     """Before the hours are spent: by how much a variant has to be better to be told from chance."""
-    family = len(experiment.comparisons) * len(experiment.sets)
+    family = len(experiment.comparisons) * len({*experiment.sets, *(one.name for one in sets)})
     if not family or budget.seeds < FEWEST_SEEDS:
         console.print(
             "No verdict can follow: "
@@ -249,7 +251,7 @@ def summarise(
     rows = [row(place, of_place, of_name[place[0]]) for place, of_place in runs.items()]
     for name in dict.fromkeys(one.data_set for one in rows):
         console.print(_table(name, [one for one in rows if one.data_set == name]))
-    found = judged(experiment, sets, runs, seeds=budget.seeds)
+    found = judged(experiment, sets, runs, seeds={one.name: budget.seeds for one in sets})
     verdicts = [sentence(one) for one in found]
     here = {one.data_set for one in rows}
     notes = [one.on_the_truth for one in sets if one.name in here and one.on_the_truth]

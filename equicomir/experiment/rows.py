@@ -41,6 +41,7 @@ class Row:
         interval: of the success, 95 % over seeds and units.
         each_way: success where each modality in turn is fixed, by its name.
         by_level: success at each level that was run.
+        training: what was learned from what and how, whatever the seed; empty for raw images.
     """
 
     data_set: str
@@ -58,6 +59,7 @@ class Row:
     interval: tuple[float, float] = (0.0, 1.0)
     each_way: dict[str, float] = field(default_factory=dict)
     by_level: dict[str, float] = field(default_factory=dict)
+    training: str = ""
 
     @property
     def coherence(self) -> float:
@@ -158,7 +160,17 @@ def row(place: tuple[str, int, str], runs: Sequence[Record], data_set: DataSet) 
         _interval(succeeded.astype(float), data_set.units_of(_pairs(claimed[0]))),
         _shares(claimed, "fixed"),
         _shares(runs, "level"),
+        _training(runs[0]),
     )
+
+
+def _training(run: Record) -> str:
+    settings = run["settings"]
+    if settings["encoder"] is None:
+        return ""
+    told = {name: settings[name] for name in ("set", "modalities", "lacking", "encoder")}
+    training = {name: value for name, value in settings["training"].items() if name != "seed"}
+    return records.run_key({**told, "training": training})
 
 
 def _pairs(run: Record) -> list[TestPair]:
@@ -170,6 +182,9 @@ def _interval(good: Array, units: Sequence[str]) -> tuple[float, float]:
     of = good[0] if len(good) == 1 else good
     found = difference(of, np.zeros(len(units)), units, generator=np.random.default_rng(0))
     low, high = found.interval()
+    if low == high in (0.0, 1.0):  # shows no spread: the exact bound of as many as units are worth
+        edge = 0.025 ** (1 / found.worth)
+        return (edge, 1.0) if high else (0.0, 1 - edge)
     return max(0.0, low), min(1.0, high)
 
 

@@ -31,10 +31,10 @@ def learned(rows: Sequence[Row]) -> list[Row]:
 
 
 def _one_a_training(rows: Sequence[Row]) -> list[Row]:
-    """Variants whose detail is the same to the last digit share their training."""
-    best: dict[tuple[float, ...], Row] = {}
+    """Of the variants that share a training the one that succeeds most."""
+    best: dict[str, Row] = {}
     for one in sorted(learned(rows), key=lambda one: (-one.success, one.variant)):
-        best.setdefault(tuple(one.detail.values()), one)
+        best.setdefault(one.training, one)
     return [one for one in rows if one in best.values()]
 
 

@@ -1,6 +1,6 @@
 """What the records of an experiment say of its comparisons: differences, intervals, verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,20 +44,25 @@ class Judged:
 
 
 def judged(
-    experiment: Experiment, sets: Sequence[DataSet], runs: Runs, *, seeds: int = 0
+    experiment: Experiment,
+    sets: Sequence[DataSet],
+    runs: Runs,
+    *,
+    seeds: Mapping[str, int] | None = None,
 ) -> list[Judged]:
     """Every comparison on every set, at the level of the claims, as one family.
 
     Each is made at the width of the set at which its reference leaves most room: of those with
     units enough to decide, the one where its success is nearest to 55 %. Where that is not within
-    30 to 80 % the comparison is there to be read, and not judged. The family is what was planned:
-    all comparisons on all sets that the experiment names, whether they have run or not.
+    30 to 80 % the comparison is there to be read, and not judged. (That the width is chosen on the
+    same pairs favours one at which the reference came near 55 % by luck.) The family is what was
+    planned: all comparisons on all sets that the experiment names, whether they have run or not.
 
     Args:
         experiment: as its script states it.
         sets: on which.
         runs: as :func:`equicomir.experiment.rows.runs_of` gives them.
-        seeds: how many were planned: with fewer, nothing is decided yet.
+        seeds: how many were planned on each set, by its name: with fewer, nothing is decided yet.
 
     Returns:
         One a comparison and set, where both variants have runs.
@@ -88,7 +93,15 @@ def judged(
         family=len(experiment.comparisons) * len(names),
     )
     return [
-        Judged(data_set, width, comparison, found, _finished(said, found, seeds), reference, detail)
+        Judged(
+            data_set,
+            width,
+            comparison,
+            found,
+            _finished(said, found, (seeds or {}).get(data_set.name, 0)),
+            reference,
+            detail,
+        )
         for (data_set, width, comparison, found, reference, detail), said in zip(
             made, judgements, strict=True
         )
@@ -157,6 +170,9 @@ def _difference_of_detail(
 ) -> tuple[float, float] | None:
     """Mean over seeds, and half of Student's interval."""
     runs = (*better, *than)
+    between = [tuple(run["settings"]["registration"]["between"]) for run in runs]
+    if len(set(between)) > 1:
+        return None  # of other modalities: no difference of the learning alone
     if len(better) != len(than) or len(better) < 2 or not all("detail" in run for run in runs):
         return None
     first, second = (

@@ -60,7 +60,7 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
     if not _open(task, of_data, path):
         return "stood"
     trained_as = records.run_key(
-        {**task.learned(of_data), "of": [n for n, _ in task.registrations]}
+        {**task.learned(of_tested), "of": [n for n, _ in task.registrations]}
     )
     with records.claim(path, trained_as) as mine:
         if not mine:
@@ -78,12 +78,13 @@ def run(task: Task, data: Path | None, lists: Path, out: Path) -> Status:
             done = train(scenes, task.encoder, task.training, folder=folder, quiet=True)
             facts |= {"training_seconds": round(done.seconds, 1), "steps": done.settings.steps}
             facts |= of_model(done.model, task.training.seed)
-            facts["detail"] = detail_of(task, done.model, parts, lists)
             model = done.model
         for name, registration, width in _open(task, of_data, path):
             some = pairs_of(task, parts, lists, width, registration)
             outcomes = evaluate(method_of(registration, model), some, looked_at(task, parts))
             settings = task.evaluated(of_data, registration, width)
+            if model is not None:
+                facts["detail"] = detail_of(task, model, parts, lists, width, registration)
             records.append(path, outcomes, settings=settings, variant=name, **facts)
     return "run"
 
@@ -236,20 +237,28 @@ def pairs_of(
     return kept
 
 
-def detail_of(task: Task, model: Representations, parts: Parts, lists: Path) -> dict[str, float]:
-    """How much detail survives, on the first patches of the least width, which are aligned.
+def detail_of(
+    task: Task,
+    model: Representations,
+    parts: Parts,
+    lists: Path,
+    width: int,
+    registration: Registration,
+) -> dict[str, float]:
+    """How much detail survives, on the first patches of the list, which are aligned.
 
     Args:
-        task: says which modalities and widths.
+        task: says which part.
         model: trained.
         parts: of its set.
         lists: folder of the committed lists of test pairs.
+        width: of the patches, in pixels: what is coherent by chance depends on it.
+        registration: says of which two modalities.
 
     Returns:
         Values by the name of the measure.
     """
-    registration = task.registrations[0][1]
-    some = pairs_of(task, parts, lists, min(task.data_set.widths), registration)[:_DETAILED]
+    some = pairs_of(task, parts, lists, width, registration)[:_DETAILED]
     scenes = {scene.name: scene for scene in looked_at(task, parts)}
     images, seen = [], []
     for modality in task.between(registration):
