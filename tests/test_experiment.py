@@ -373,6 +373,35 @@ def test_what_a_comparison_says_of_detail_is_told_with_its_own_interval(tmp_path
     assert single.detail is None
 
 
+def test_fifty_of_fifty_are_no_certainty(tmp_path):
+    rates = CLEAR | {("steerable", "any"): 1.0, ("filtered", "any"): 0.0}
+    runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, rates))
+    lines = {name: row((*place, name), of, MADE_UP) for (*place, name), of in runs.items()}
+    low, high = lines["steerable"].interval
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 40)), 1.0)  # 40 scenes of equal size
+    assert lines["filtered"].interval == (0.0, pytest.approx(1 - low))
+    assert lines["steerable"].training == lines["filtered"].training != lines["plain"].training
+
+
+def test_detail_is_of_what_is_registered(tmp_path):
+    """The control: other modalities, and other widths, have another coherence."""
+    variants = (
+        Variant("first two", SMALL, FAST, learns=(0, 1, 2)),
+        Variant("third for second", SMALL, FAST, Registration(between=(0, 2)), learns=(0, 1, 2)),
+    )
+    both = (Comparison("first two", than="third for second", by=0.0),)
+    tried = replace(TRIED, variants=variants, comparisons=both)
+    wide = replace(EMBEDDED, widths=(96, 64))
+    (task,) = tasks(tried, [wide], replace(TINY, seeds=1))
+    run(task, None, LISTS, tmp_path)
+    found = [line["detail"] for line in records.read(tmp_path / "records.jsonl")]
+    assert len({one["coherence_between"] for one in found}) == 4
+    assert len({one["coherence_floor"] for one in found}) == 2
+    runs = runs_of(tried, [wide], replace(TINY, seeds=1), tmp_path / "records.jsonl")
+    with pytest.raises(ValueError, match="two runs of one list"):  # nor is their success
+        judged(tried, [wide], runs)
+
+
 def test_no_width_is_compared_that_the_truth_does_not_allow(tmp_path):
     runs = runs_of(TRIED, [MADE_UP], PLANNED, made(tmp_path, CLEAR))
     edge = replace(MADE_UP, truth_pixels=(0.9, 1.1))

@@ -170,9 +170,6 @@ def _difference_of_detail(
 ) -> tuple[float, float] | None:
     """Mean over seeds, and half of Student's interval."""
     runs = (*better, *than)
-    between = [tuple(run["settings"]["registration"]["between"]) for run in runs]
-    if len(set(between)) > 1:
-        return None  # of other modalities: no difference of the learning alone
     if len(better) != len(than) or len(better) < 2 or not all("detail" in run for run in runs):
         return None
     first, second = (
