@@ -16,7 +16,7 @@ Last verdict: see README.md beside this file.
 from pathlib import Path
 
 from equicomir.experiment.frame import script
-from equicomir.experiment.plan import Budget, Experiment, Registration, Variant
+from equicomir.experiment.plan import Budget, Experiment, Variant
 from equicomir.representations import EncoderSettings
 from equicomir.training.settings import TrainingSettings
 
@@ -33,7 +33,6 @@ EXPERIMENT = Experiment(
         Variant("steerable, cosine", training=COSINE),
         Variant("SE(2, 8)", SE2),
         Variant("plain, any angle", PLAIN),
-        Variant("steerable, SIFT", registration=Registration("features")),
     ),
     comparisons=(),
     default=Budget(seeds=3, steps=100, pairs=25, part="validation"),
