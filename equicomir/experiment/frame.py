@@ -301,7 +301,8 @@ def _further_cells(one: Row, levels: Sequence[str]) -> tuple[str, ...]:
         for level in levels
         if level != CLAIMED
     )
-    cells = (f"{low:.0f} to {high:.0f} %", ways, f"{one.seconds:.2f}")
+    seeds = ", ".join(f"{100 * share:.0f}" for share in one.by_seed)
+    cells = (f"{seeds} %", f"{low:.0f} to {high:.0f} %", ways, f"{one.seconds:.2f}")
     return (one.data_set, *_cells(one)[:3], *cells, *others)
 
 
@@ -343,8 +344,12 @@ def markdown(
     lines += ["", *(f"- {line}" for line in verdicts), ""]
     levels = list(dict.fromkeys(level for one in rows for level in one.by_level))
     others = (f"level {level}" for level in levels if level != CLAIMED)
-    further = ("set", *_HEADINGS[:3], "95 %", "each as the fixed one", "s a pair", *others)
-    lines += [f"Success at level {CLAIMED}, its interval over seeds and units, and each way:", ""]
+    shown = ("each seed", "95 %", "each as the fixed one", "s a pair")
+    further = ("set", *_HEADINGS[:3], *shown, *others)
+    lines += [
+        f"Success at level {CLAIMED}: each seed, interval over seeds and units, each way:",
+        "",
+    ]
     lines += [f"| {' | '.join(further)} |", f"|{' --- |' * len(further)}"]
     lines += [f"| {' | '.join(_further_cells(one, levels))} |" for one in rows]
     lines.append("")

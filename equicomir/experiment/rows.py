@@ -40,6 +40,7 @@ class Row:
         training_seconds: mean.
         interval: of the success, 95 % over seeds and units.
         each_way: success where each modality in turn is fixed, by its name.
+        by_seed: success of each training seed, in order.
         by_level: success at each level that was run.
         training: what was learned from what and how, whatever the seed; empty for raw images.
     """
@@ -58,6 +59,7 @@ class Row:
     training_seconds: float
     interval: tuple[float, float] = (0.0, 1.0)
     each_way: dict[str, float] = field(default_factory=dict)
+    by_seed: tuple[float, ...] = ()
     by_level: dict[str, float] = field(default_factory=dict)
     training: str = ""
 
@@ -159,6 +161,7 @@ def row(place: tuple[str, int, str], runs: Sequence[Record], data_set: DataSet) 
         float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
         _interval(succeeded.astype(float), data_set.units_of(_pairs(claimed[0]))),
         _shares(claimed, "fixed"),
+        tuple(succeeded.mean(1).tolist()),
         _shares(runs, "level"),
         _training(runs[0]),
     )

@@ -12,6 +12,7 @@ from equicomir.evaluation.verdicts import FEWEST_UNITS, Judgement, judge
 from equicomir.experiment.plan import Comparison, Experiment
 from equicomir.experiment.rows import Runs, at_level, pair_of, seed_of
 from equicomir.experiment.sets import DataSet
+from equicomir.shapes import Array
 
 #: Where the reference succeeds less or more often, two methods are not compared.
 ROOM = (0.3, 0.8)
@@ -159,9 +160,9 @@ def _same_pairs(better: list[Record], than: list[Record]) -> tuple[list[Record],
     return kept[: len(better)], kept[len(better) :]
 
 
-def _by_seed(runs: list[Record]) -> np.ndarray:  # type: ignore[type-arg]
+def _by_seed(runs: list[Record]) -> Array:
     """(seeds, pairs); (pairs,) of raw images."""
-    found = successes(runs)
+    found: Array = successes(runs)
     return found[0] if seed_of(runs[0]) is None else found
 
 
