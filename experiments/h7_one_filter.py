@@ -14,6 +14,9 @@ nothing much worse anywhere. Another idea did not hold there and is not confirme
 that compares representations as they are at first, and their detail from the middle on, was worse
 at 1 % of the width on every set.
 
+`fly_cells` was planned later, when the other two sets had been run: this effect and that of turned
+pairs (h0) were the strongest of all, so each is repeated on two further sets.
+
 Prediction: at level any, higher by at least 10 percentage points, at either cut-off.
 Refuted if: the interval of the difference lies below 10 points, where the reference leaves room.
 Command: python experiments/h7_one_filter.py --data DATA [--set NAME] [--coarse | --quick | --full]
@@ -58,7 +61,7 @@ EXPERIMENT = Experiment(
     ),
     default=Budget(seeds=6, steps=120, pairs=25),
     full=Budget(seeds=10, steps=1000, pairs=100, levels=("1", "2", "3", "4", "any")),
-    sets=("motor_neurons", "tissue_core"),
+    sets=("motor_neurons", "tissue_core", "fly_cells"),
 )
 SEARCH = Experiment(
     name="h7_coarse",
