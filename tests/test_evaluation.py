@@ -157,9 +157,12 @@ def test_a_method_that_raises_has_failed_and_counts():
 def test_wilsons_interval_is_scipys(n, data):
     from scipy.stats import binomtest
 
-    good = data.draw(st.integers(0, n))
+    good, failed = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
     pair = draw(count=1)[0]
-    s = summarise([Outcome(pair, 0.0 if i < good else 9.0, 0.1) for i in range(n)])
+    missed = [Outcome(pair, 9.0, 0.1), Outcome(pair, math.inf, 0.1, "ValueError: lost")]
+    s = summarise(
+        [Outcome(pair, 0.0, 0.1) if i < good else missed[i - good < failed] for i in range(n)]
+    )
     expected = binomtest(good, n).proportion_ci(method="wilson")
     assert math.isclose(s.low, expected.low, abs_tol=1e-6)
     assert math.isclose(s.high, expected.high, abs_tol=1e-6)
