@@ -1,4 +1,5 @@
 import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,16 @@ def test_a_record_is_one_line_that_repeats_everything(tmp_path):
     assert first["seed"] == 3
     assert first["versions"]["escnn"] == "1.0.11"
     assert [p["corner_error"] for p in first["pairs"]] == [0.5, None]
+
+
+@given(st.lists(st.floats(0, 1e-3), max_size=4))
+def test_what_the_gate_said_is_read_as_it_was_said(worst):
+    gate = [{"name": f"claim {n}", "held": True, "worst": w} for n, w in enumerate(worst)]
+    with tempfile.TemporaryDirectory() as folder:
+        records.append(Path(folder) / "records.jsonl", [], gate=gate)
+        (line,) = records.read(Path(folder) / "records.jsonl")
+    assert line["gate"] == gate
+    assert line["pairs"] == []
 
 
 @given(seeds(), st.floats(-180, 180))

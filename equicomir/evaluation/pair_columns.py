@@ -2,7 +2,7 @@
 
 A run has fifty to two hundred pairs, each with its place and displacement, and hundreds of runs are
 published. Written by columns, with what all pairs share written once, and names once with a digit
-a pair for which, a record takes a quarter.
+a pair for which, a record takes a quarter. What the gate said, a line a claim, is written likewise.
 """
 
 from collections.abc import Mapping, Sequence

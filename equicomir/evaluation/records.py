@@ -30,6 +30,9 @@ from equicomir.shapes import Array
 #: One line of a file of records, as JSON gives it back.
 Record = dict[str, Any]
 
+# Facts that are tables, many lines with the same names: written by columns.
+_TABLES = ("pairs", "gate")
+
 
 def run_key(settings: Mapping[str, Any]) -> str:
     """Name a run by what defines it: equal settings, equal key, on any machine and in any order.
@@ -88,7 +91,8 @@ def append(
         path: made with its folder if it does not exist.
         outcomes: of one method over the list.
         settings: what defines the run, if it is to be found by :func:`done`.
-        facts: method, seeds, data (a fingerprint), what the gate said, seconds, ...
+        facts: method, seeds, data (a fingerprint), seconds, ...; of what the gate said, ``gate``, a
+            mapping a claim, all of the same names.
 
     Raises:
         TypeError, ValueError: a fact is no JSON value; or the last line of the file is damaged.
@@ -119,9 +123,11 @@ def append(
         **facts,
         "versions": versions(),
         "machine": machine(),
-        "pairs": pair_columns.columns(pairs),
+        "pairs": pairs,
     }
     _json("facts", record)  # refuses what is none
+    for name in record.keys() & set(_TABLES):
+        record[name] = pair_columns.columns(record[name])
     line = json.dumps(sealed(record), separators=(",", ":")).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_line(path, line)
@@ -171,8 +177,9 @@ def _parsed(line: bytes) -> Record | None:
 
 def _of_line(line: bytes) -> Record:
     record = unsealed(line)
-    if isinstance(record.get("pairs"), dict):
-        record["pairs"] = pair_columns.lines(record["pairs"])
+    for name in _TABLES:
+        if isinstance(record.get(name), dict):
+            record[name] = pair_columns.lines(record[name])
     return record
 
 
