@@ -62,5 +62,5 @@ def pytest_sessionfinish() -> None:
         name = Path(file).relative_to(Path.cwd()).as_posix()
         for line, tests in seen.contexts_by_lineno(file).items():
             lines[name][line] = sorted(places[test] for test in tests if test)
-    tests: list[list[object]] = [[test, *facts] for test, facts in _tests.items()]
-    Path(os.environ["REACH"]).write_text(json.dumps({"tests": tests, "lines": lines}))
+    every = [[test, *facts] for test, facts in _tests.items()]
+    Path(os.environ["REACH"]).write_text(json.dumps({"tests": every, "lines": lines}))
