@@ -14,13 +14,11 @@ import numpy as np
 
 from equicomir.evaluation import records
 from equicomir.evaluation.records import Record
-from equicomir.evaluation.statistics import difference
 from equicomir.evaluation.verdicts import FEWEST_UNITS
 from equicomir.experiment.plan import Budget, Experiment, tasks
 from equicomir.experiment.rows import pair_of, runs_of
 from equicomir.experiment.sets import EMBEDDED, SETS, DataSet
 from equicomir.experiment.verdict import ROOM
-from equicomir.shapes import Array
 
 #: Folder of the records of an experiment: the script that makes them.
 SCRIPTS = {
@@ -165,37 +163,6 @@ def roomiest(rates: dict[int, float], units: dict[int, int]) -> int:
             width,
         ),
     )
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A share of pairs, in [0, 1], with its 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def rate(good: Array, units: Sequence[str], *, resamples: int = 9999) -> Rate:
-    """How many pairs are good, with an interval over training seeds and independent units.
-
-    Args:
-        good: 1 or 0, (seeds, pairs). The luck of a single seed cannot be told: its interval is
-            over units alone.
-        units: of each pair.
-        resamples: how many.
-
-    Example:
-        >>> found = rate(np.array([[1.0, 1.0, 0.0, 1.0]]), ["a", "a", "b", "c"])
-        >>> found.estimate, found.low < 0.75 < found.high
-        (0.75, True)
-    """
-    of = good[0] if len(good) == 1 else good
-    found = difference(
-        of, np.zeros(len(units)), units, resamples=resamples, generator=np.random.default_rng(0)
-    )
-    low, high = found.interval()
-    return Rate(found.estimate, max(0.0, low), min(1.0, high))
 
 
 def units_of(runs: Sequence[Record], data_set: DataSet) -> list[str]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from methods import Method
-from runs import Rate, rate, units_of
+from runs import units_of
 
 from equicomir.evaluation.records import successes
+from equicomir.evaluation.statistics import Rate, rate
 from equicomir.shapes import Array
 
 THRESHOLDS = np.geomspace(0.25, 20, 39)  # % of the width

@@ -16,11 +16,12 @@ import script
 import sources
 import tables
 from methods import Method, methods
-from runs import UNITS, Rate, rate, seeds_in_words, units_of
+from runs import UNITS, seeds_in_words, units_of
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION
 from equicomir.evaluation.displacements import LEVELS
 from equicomir.evaluation.records import successes
+from equicomir.evaluation.statistics import Rate, rate
 from equicomir.shapes import Array
 
 _Z = 1.959964  # of the normal distribution: 95 % of it lie within so many standard deviations

@@ -158,6 +158,53 @@ def difference(
     )
 
 
+@dataclass(frozen=True)
+class Rate:
+    """A share of pairs, with its 95 % interval.
+
+    Attributes:
+        estimate: in [0, 1].
+        low: lower end.
+        high: upper end.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+def rate(good: Array, units: Sequence[str], *, resamples: int = 9999) -> Rate:
+    """How many pairs are good, with an interval over training seeds and independent units.
+
+    Args:
+        good: 1 or 0, (seeds, pairs). The luck of a single seed cannot be told: its interval is
+            over units alone.
+        units: of each pair.
+        resamples: how many.
+
+    Returns:
+        The rate. Of pairs that are all good, or none, which show no spread, the bound is the exact
+        binomial one (Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404) of as many trials as
+        the units are worth.
+
+    Example:
+        >>> found = rate(np.array([[1.0, 1.0, 0.0, 1.0]]), ["a", "a", "b", "c"])
+        >>> found.estimate, found.low < 0.75 < found.high
+        (0.75, True)
+        >>> rate(np.ones((1, 4)), ["a", "b", "c", "d"]).low == 0.025 ** (1 / 4)
+        True
+    """
+    of = good[0] if len(good) == 1 else good
+    found = difference(
+        of, np.zeros(len(units)), units, resamples=resamples, generator=np.random.default_rng(0)
+    )
+    low, high = found.interval()
+    if low == high in (0.0, 1.0):
+        edge = 0.025 ** (1 / found.worth)
+        low, high = (edge, 1.0) if high else (0.0, 1 - edge)
+    return Rate(found.estimate, max(0.0, low), min(1.0, high))
+
+
 def _values(name: str, values: Array) -> Array:
     found: Array = np.asarray(values, dtype=np.float64)
     if found.ndim not in (1, 2) or 0 in found.shape:

@@ -9,11 +9,10 @@ import numpy as np
 from equicomir.evaluation import records
 from equicomir.evaluation.displacements import TestPair
 from equicomir.evaluation.records import Record, successes
-from equicomir.evaluation.statistics import difference
+from equicomir.evaluation.statistics import rate
 from equicomir.experiment.plan import CLAIMED, Budget, Experiment, tasks
 from equicomir.experiment.sets import DataSet
 from equicomir.experiment.standing import standing
-from equicomir.shapes import Array
 
 #: Set, width and variant, and the runs that stand there, one a seed.
 Runs = dict[tuple[str, int, str], list[Record]]
@@ -145,6 +144,7 @@ def row(place: tuple[str, int, str], runs: Sequence[Record], data_set: DataSet) 
         ]
     )
     succeeded = errors <= 0.02 * width
+    found = rate(succeeded.astype(float), data_set.units_of(_pairs(claimed[0])))
     of_turns = [list(run.get("equivariance_error", {"raw": [np.nan]}).values()) for run in runs]
     return Row(
         name,
@@ -152,14 +152,14 @@ def row(place: tuple[str, int, str], runs: Sequence[Record], data_set: DataSet) 
         variant,
         len(runs),
         errors.shape[1],
-        float(succeeded.mean()),
+        found.estimate,
         (float((errors <= 0.01 * width).mean()), float((errors <= 0.005 * width).mean())),
         float(np.median(errors[succeeded])) if succeeded.any() else np.nan,
         float(np.mean(of_turns)),
         _means([run.get("detail", {}) for run in runs]),
         float(np.median([pair["seconds"] for run in claimed for pair in run["pairs"]])),
         float(np.mean([run.get("training_seconds", 0.0) for run in runs])),
-        _interval(succeeded.astype(float), data_set.units_of(_pairs(claimed[0]))),
+        (found.low, found.high),
         _shares(claimed, "fixed"),
         tuple(succeeded.mean(1).tolist()),
         _shares(runs, "level"),
@@ -178,17 +178,6 @@ def _training(run: Record) -> str:
 
 def _pairs(run: Record) -> list[TestPair]:
     return [pair_of(pair) for pair in run["pairs"]]
-
-
-def _interval(good: Array, units: Sequence[str]) -> tuple[float, float]:
-    """Over seeds and units; of a single seed over units alone, as its luck cannot be told."""
-    of = good[0] if len(good) == 1 else good
-    found = difference(of, np.zeros(len(units)), units, generator=np.random.default_rng(0))
-    low, high = found.interval()
-    if low == high in (0.0, 1.0):  # shows no spread: the exact bound of as many as units are worth
-        edge = 0.025 ** (1 / found.worth)
-        return (edge, 1.0) if high else (0.0, 1 - edge)
-    return max(0.0, low), min(1.0, high)
 
 
 def _shares(runs: Sequence[Record], what: str) -> dict[str, float]:
