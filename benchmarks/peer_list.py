@@ -83,7 +83,7 @@ PEERS = (
     _itk("simpleitk", "SimpleITK, Mattes mutual information", peer_methods.simpleitk),
     _itk("simpleitk_12", "the same, 12 starts", partial(peer_methods.simpleitk, starts=12)),
     _ants("ants", 'ANTs, "Rigid", Mattes mutual information', peer_methods.ants),
-    _ants("ants_12", "the same, 12 starts", partial(peer_methods.ants, starts=12)),
+    _ants("ants_12", "the same, 12 starts", partial(peer_methods.ants, starts=12), slow=True),
     _zcmir("zcmir", "zcmir, as its README says", peer_methods.zcmir),
     _zcmir(
         "zcmir_affine",
