@@ -373,6 +373,25 @@ def test_a_displacement_cut_off_is_refused(data):
             read_displacement(path)
 
 
+@pytest.mark.parametrize(
+    ("vector", "spacing"),
+    [
+        (0x7FF0000000000001, 1.0),  # a NaN that signals: another warning than of a quiet one
+        (0x7FF8000000000000, 1.0),
+        (0x7FEFFFFFFFFFFFFF, 1e-9),  # overflows as it becomes pixels
+    ],
+)
+def test_a_vector_that_is_no_number_of_pixels_is_refused_in_a_sentence(vector, spacing):
+    path = folder() / "found.mha"
+    write_displacement(path, wavy(0))
+    lines = path.read_bytes().splitlines(keepends=True)
+    head = b"".join(line for line in lines[:20] if b" = " in line and b"sha256" not in line)
+    values = path.read_bytes()[-wavy(0).nbytes :]
+    path.write_bytes(head + vector.to_bytes(8, "little") + values[8:])
+    with pytest.raises(ValueError, match="its values: expected finite"):
+        read_displacement(path, moving_pixel_size_micrometres=(spacing, spacing))
+
+
 def test_what_is_no_displacement_is_not_written():
     path = folder() / "found.mha"
     with pytest.raises(ValueError, match="displacement: expected finite"):

@@ -115,8 +115,10 @@ def read_displacement(
             raise ValueError(f"{len(values)} bytes for {height} x {width} vectors of {kind}")
         vectors = np.frombuffer(values, kind).reshape(height, width, 2)
         pixels = np.indices((height, width))
-        places = pixels * _along(fixed) + vectors.transpose(2, 0, 1)[::-1].astype(np.float64)
-        return check_displacement("its values", places / _along(moving) - pixels)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
+            places = pixels * _along(fixed) + vectors.transpose(2, 0, 1)[::-1].astype(np.float64)
+            displacement = places / _along(moving) - pixels
+        return check_displacement("its values", displacement)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path}: expected a displacement as .mha, got: {reason}.") from error
