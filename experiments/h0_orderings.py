@@ -7,7 +7,7 @@ turns by any angle), than CoMIR's own network, and than every method on the raw 
 Prediction: success at level any is higher by at least 10 percentage points than with each.
 Refuted if: the interval of a difference lies below 10 points, where the reference leaves room.
 Command: python experiments/h0_orderings.py --data DATA [--set motor_neurons] [--quick | --full]
-Cost: about 41 minutes a set on two cores, half of them for CoMIR's network; `--dry-run` lists them.
+Cost: 41 to 49 minutes a set on two cores, half of them for CoMIR's network; `--dry-run` lists them.
 Last verdict: see README.md beside this file.
 
 `h0_baselines.py` shows one set and one seed with pictures; this is the comparison with intervals.

@@ -8,7 +8,7 @@ say what the choice is worth.
 Refuted if: on at least one set each of the others is behind the default by more than 5 points.
 Command: python experiments/h0_recipe.py --data DATA --set motor_neurons tissue_core brain_mri \
 fly_cells
-Cost: about 16 minutes a set on two cores; `--dry-run` lists the runs. With the models of
+Cost: about 10 minutes a set on two cores; `--dry-run` lists the runs. With the models of
 `h0_orderings.py` in `models` of its own folder it trains nothing, and takes two.
 Last verdict: see README.md beside this file.
 """

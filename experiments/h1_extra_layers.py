@@ -8,7 +8,7 @@ Prediction: success at level any is higher by at least 5 percentage points with 
 vector field, and with all layers together, for the steerable encoder and for the plain one.
 Refuted if: the interval of the difference lies below 5 points, where the reference leaves room.
 Command: python experiments/h1_extra_layers.py --data DATA [--set motor_neurons] [--quick | --full]
-Cost: about 20 minutes a set on two cores; `--dry-run` lists the runs.
+Cost: about 23 minutes a set on two cores; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

@@ -10,7 +10,7 @@ in training, also where half of the scenes lack it; it is lower by at most 5 whe
 the place of the second at test time.
 Refuted if: the interval of the difference lies below, where the reference leaves room.
 Command: python experiments/h2_third_modality.py --data DATA --set brain_mri motor_neurons
-Cost: about 20 minutes a set on two cores; `--dry-run` lists the runs.
+Cost: 15 to 17 minutes a set on two cores; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

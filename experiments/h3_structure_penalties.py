@@ -8,7 +8,7 @@ Prediction: success at level any is higher by at least 5 percentage points with 
 each penalty, which a coarse search on validation chose (`--coarse`), than without any.
 Refuted if: the interval of the difference lies below 5 points, where the reference leaves room.
 Command: python experiments/h3_structure_penalties.py --data DATA [--set NAME] [--coarse | --full]
-Cost: about 20 minutes a set on two cores, likewise the coarse search; `--dry-run` lists the runs.
+Cost: about 22 minutes a set on two cores, the coarse search 29; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

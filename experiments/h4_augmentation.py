@@ -10,7 +10,7 @@ elastic deformation, mirrors, inversion and shifted negatives; turning the whole
 steerable one.
 Refuted if: the interval of the difference lies below, where the reference leaves room.
 Command: python experiments/h4_augmentation.py --data DATA [--set motor_neurons] [--quick | --full]
-Cost: about 25 minutes a set on two cores; `--dry-run` lists the runs.
+Cost: about 24 minutes a set on two cores; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

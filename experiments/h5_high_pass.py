@@ -8,7 +8,7 @@ Prediction: success at level any is higher by at least 5 percentage points where
 filtered (Gaussian, 0.05 cycles per pixel), and by 5 more where half of it is not.
 Refuted if: the interval of the difference lies below 5 points, where the reference leaves room.
 Command: python experiments/h5_high_pass.py --data DATA [--set motor_neurons] [--quick | --full]
-Cost: about 20 minutes a set on two cores; `--dry-run` lists the runs.
+Cost: about 19 minutes a set on two cores; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

@@ -8,7 +8,7 @@ Prediction: C8 succeeds in at least 10 percentage points more pairs than C1 (the
 without symmetry), both with turned pairs; C1 loses at least 10 points without them, C8 fewer.
 Refuted if: the interval of the difference lies below 10 points, where the reference leaves room.
 Command: python experiments/h6_rotation_groups.py --data DATA [--set motor_neurons] [--quick]
-Cost: about 20 minutes a set on two cores; `--dry-run` lists the runs.
+Cost: about 23 minutes a set on two cores; `--dry-run` lists the runs.
 Last verdict: see README.md beside this file.
 """
 

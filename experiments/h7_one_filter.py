@@ -20,7 +20,7 @@ pairs (h0) were the strongest of all, so each is repeated on two further sets.
 Prediction: at level any, higher by at least 10 percentage points, at either cut-off.
 Refuted if: the interval of the difference lies below 10 points, where the reference leaves room.
 Command: python experiments/h7_one_filter.py --data DATA [--set NAME] [--coarse | --quick | --full]
-Cost: about 20 minutes a set on two cores; the search on validation (`--coarse`) about 7.
+Cost: about 17 minutes a set on two cores; the search on validation (`--coarse`) about 7.
 Last verdict: see README.md beside this file.
 """
 

@@ -24,7 +24,7 @@ How long registering, encoding and training take as images get larger, batches l
 wider or modalities more; how much memory they need; and how far that is from what the machine
 could do at best. Made from the records by `paper_figures/growth_page.py`; the records by
 
-    python benchmarks/growth.py
+    OMP_NUM_THREADS=1 python benchmarks/growth.py --most-seconds 90
 
 which measures every point in a process of its own, and goes on where it was stopped. A series ends
 where the next point would take too long, or more memory than is free.

@@ -81,7 +81,9 @@ def python(text):
 
 def wrong_with_command(line):
     """Why a command line cannot be typed as it stands; empty if it can."""
-    program, *words = shlex.split(line, comments=True)
+    said = shlex.split(line, comments=True)
+    variables = [word for word in said if re.fullmatch(r"[A-Z_]+=\S+", word)]
+    program, *words = said[len(variables) :]
     name = Path(program).name
     if name == "equicomir":
         return wrong_with_equicomir(words)
