@@ -187,3 +187,9 @@ def test_bad_input_is_refused(generator):
             bound(torch.rand(1, 1, generator=generator))
     with pytest.raises(ValueError, match="momentum"):
         DonskerVaradhan(0.0)
+
+
+@given(st.floats().filter(lambda momentum: not 0 < momentum <= 1))
+def test_a_momentum_outside_its_range_is_refused(momentum):
+    with pytest.raises(ValueError, match=r"momentum: expected a number in \(0, 1\]"):
+        DonskerVaradhan(momentum)

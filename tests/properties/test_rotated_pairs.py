@@ -13,7 +13,7 @@ from equicomir.filters import disk_mask
 from equicomir.geometry import rotations, warp
 from equicomir.images.patches import Places, draw_patches
 from equicomir.losses.contrastive import info_nce
-from equicomir.losses.hard_negatives import draw_shifts, shifted
+from equicomir.losses.hard_negatives import draw_shifts, shifted, shifted_around
 from equicomir.losses.rotated_pairs import equivariance_penalty, turn_back, valid_disk
 
 SIZE = 24
@@ -32,12 +32,30 @@ def test_turning_back_undoes_the_turn_the_encoder_saw(case):
         assert not torch.allclose(turn_back(seen, -degrees), y, atol=1e-2)
 
 
-@given(st.integers(12, 40), st.floats(0, 360))
-def test_nothing_from_outside_enters_the_valid_disk(size, degrees):
-    y = torch.zeros(2, 1, 1, size, size, dtype=torch.float64) + 1
-    angles = torch.full((2, 1), degrees, dtype=torch.float64)
-    inside = turn_back(y, angles)[..., valid_disk(size)]
-    torch.testing.assert_close(inside, torch.ones_like(inside))
+@given(seeds(), st.integers(12, 40), st.integers(1, 359).filter(lambda d: d % 90))
+def test_nothing_from_outside_enters_the_valid_disk(generator, size, degrees):
+    """What lies around a patch changes nothing in the disk; in one a pixel larger it does."""
+    around = 8
+    scene = torch.randn(
+        2, 1, 1, *2 * (size + 2 * around,), generator=generator, dtype=torch.float64
+    )
+    angles = torch.full((2, 1), float(degrees), dtype=torch.float64)
+    inner = slice(around, around + size)
+    whole = turn_back(scene, angles)[..., inner, inner]
+    alone = turn_back(scene[..., inner, inner], angles)
+    disk = valid_disk(size)
+    torch.testing.assert_close(alone[..., disk], whole[..., disk])
+    larger = disk_mask(size, (size - 1) / 2 + 1)
+    assert not torch.allclose(alone[..., larger], whole[..., larger])
+
+
+@given(st.integers(11, 40), st.integers(0, 3))
+def test_the_valid_disk_is_its_naive_loop(size, reach):
+    disk, centre = valid_disk(size, reach), (size - 1) / 2
+    for row in range(size):
+        for column in range(size):
+            far = ((row - centre) ** 2 + (column - centre) ** 2) ** 0.5
+            assert bool(disk[row, column]) == (far <= centre - 1 - reach)
 
 
 def loss_of_rotated_pairs(encoder, images, degrees):
@@ -175,3 +193,10 @@ def test_bad_input_is_refused(rng):
         draw_shifts(3, least=0, greatest=2, generator=rng)
     with pytest.raises(ValueError, match="one \\(rows, columns\\) a scene"):
         shifted(torch.rand(2, 3, 1, 8, 8), torch.zeros(2, 2))
+
+
+@given(seeds(), st.integers(-3, 0))
+def test_a_shift_by_less_than_a_pixel_is_refused(generator, pixels):
+    y = torch.randn(2, 3, 1, 8, 8, generator=generator)
+    with pytest.raises(ValueError, match=f"pixels: expected at least 1, got {pixels}"):
+        shifted_around(y, pixels)
