@@ -54,9 +54,10 @@ def page(lines: Sequence[Record], seed: int) -> str:
 
 Made by `make mutants` (folder `mutants`). A fault is planted in a copy of the package, and the
 tests that run the changed line are asked, properties (those of `tests/properties`, and all others
-whose cases Hypothesis draws) before all others. {len(machine)} faults are Cosmic Ray's, drawn with
-seed {seed}; {len(by_hand)} are known ones, of `mutants/faults.py`. A change that no input can show
-is *equivalent*, and not counted in the rates; each such judgement stands below, with its reason.
+whose cases Hypothesis draws) before all others, each kind for a minute by its usual time, the
+fastest first. {len(machine)} faults are Cosmic Ray's, drawn with seed {seed}; {len(by_hand)} are
+known ones, of `mutants/faults.py`. A change that no input can show is *equivalent*, and not counted
+in the rates; each such judgement stands below, with its reason.
 """
     survived = [line for line in lines if not killed(line)]
     parts = (_table(machine, known), _known_faults(by_hand), _survivors(survived, known))

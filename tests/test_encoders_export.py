@@ -2,19 +2,23 @@
 
 import os
 from functools import partial
+from itertools import pairwise
 
 import onnxruntime
 import pytest
 import torch
 from hypothesis import given
 from strategies import architectures, cases, seeds
+from torch import nn
 
 from equicomir.encoders.export import Ordinary, export_program, write_onnx
 from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import RotoTranslationConvolution, roto_translation
 from equicomir.encoders.steerable import FourierActivation, SteerableConvolution, steerable
 from equicomir.encoders.tiramisu import tiramisu
+from equicomir.encoders.unet import FieldNormalisation
 
+NORMALISATIONS = FieldNormalisation | nn.BatchNorm2d
 FAMILIES = [
     *(
         pytest.param(partial(steerable, group=group), id=group)
@@ -64,6 +68,9 @@ def test_ordinary_layers_compute_the_same(make, architecture, generator, case):
     ordinary = Ordinary(encoder)
     steerables = SteerableConvolution | RotoTranslationConvolution | FourierActivation
     assert not any(isinstance(module, steerables) for module in ordinary.modules())
+    for chain in (module for module in ordinary.modules() if isinstance(module, nn.Sequential)):
+        for before, layer in pairwise(chain):  # what can be folded into a convolution is
+            assert not (isinstance(before, nn.Conv2d) and isinstance(layer, NORMALISATIONS))
     x = case.scale * images(encoder, generator, case.batch, (case.blocks, 4))
     with torch.no_grad():
         expected = encoder(x)

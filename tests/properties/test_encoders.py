@@ -324,3 +324,12 @@ def test_kernels_turn_like_images_and_stay_in_their_disk(orientations, size, gen
     torch.testing.assert_close(one_more, matrices[1 + orientations // 4])
     assert (matrices >= 0).all()
     assert (matrices.sum(2) <= 1 + 1e-12).all()
+
+
+@given(st.sampled_from(["C1", "C3", "C8", "D2", "D4", "SO(2)", "O(2)"]), st.integers(1, 4), seeds())
+def test_a_field_has_the_channels_that_its_group_says(group, fields, generator):
+    """By which memory is counted before a stranger's encoder is built."""
+    encoder = steerable(widths=(fields,), group=group, kernel_size=3, generator=generator)
+    with torch.no_grad():
+        channels = encoder.stem[0](torch.rand(1, 1, 8, 8, generator=generator)).shape[1]
+    assert channels == fields * parse_group(group).field_size
