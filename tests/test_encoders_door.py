@@ -1,6 +1,7 @@
 """Encoders as objects: how they are made, copied, cast, saved, and what they refuse."""
 
 import copy
+import inspect
 import multiprocessing
 import pickle
 from functools import partial
@@ -13,6 +14,7 @@ from equicomir.encoders.plain import plain
 from equicomir.encoders.roto_translation import roto_translation
 from equicomir.encoders.steerable import steerable
 from equicomir.encoders.tiramisu import tiramisu
+from equicomir.representations import EncoderSettings
 
 FAMILIES = [
     pytest.param(partial(steerable, widths=(1, 1)), id="C8"),
@@ -22,6 +24,14 @@ FAMILIES = [
     pytest.param(partial(plain, widths=(1, 1)), id="plain"),
 ]
 U_NETS = [steerable, roto_translation, plain]
+
+
+@pytest.mark.parametrize("make", [*U_NETS, tiramisu])
+def test_an_encoder_is_by_default_what_settings_are_by_default(make):
+    settings = EncoderSettings()
+    for name, parameter in inspect.signature(make).parameters.items():
+        if hasattr(settings, name):
+            assert parameter.default == getattr(settings, name)
 
 
 @pytest.mark.parametrize("make", FAMILIES)

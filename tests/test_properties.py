@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import find, given
 
 from equicomir import gate, properties
 from equicomir.encoders.plain import plain
@@ -104,6 +105,32 @@ def test_broken_losses_are_refused():
         assert "loss: equals its naive double loop" in broken(loss_claims(loss))
     for loss in (anisotropic, leaning):
         assert any("turning all" in name for name in broken(loss_claims(loss)))
+
+
+@given(properties.cases())
+def test_cases_are_within_their_ranges(case):
+    assert 4 <= case.blocks <= 9
+    assert 2 <= case.batch <= 4
+    assert 1 <= case.quarter_turns <= 3
+    assert case.scale in (0.1, 1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("blocks", range(4, 10)),
+        ("batch", range(2, 5)),
+        ("quarter_turns", range(1, 4)),
+        ("training", (False, True)),
+        ("scale", (0.1, 1.0, 3.0)),
+    ],
+)
+def test_every_configuration_is_drawn_now_and_then(name, values):
+    for value in values:
+        assert (
+            getattr(find(properties.cases(), lambda c, v=value: getattr(c, name) == v), name)
+            == value
+        )
 
 
 def test_cases_are_drawn_and_differ():

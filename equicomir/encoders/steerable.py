@@ -155,15 +155,16 @@ class FourierActivation(nn.Module):
         if not self.training:
             return self.running_mean, self.running_var
         mean = mean_over_processes(x[:, :, 0].mean((0, 2, 3)))
-        # Parseval: the mean square of a function is the sum of its squared coefficients.
-        squares = mean_over_processes(x.square().mean((0, 3, 4)).sum(1))
-        variance = squares - mean.square()
+        # Parseval: the mean square of a function is the sum of its squared coefficients. Less the
+        # mean first: the difference of two great squares would not be exact, nor surely positive.
+        about_mean = (x[:, :, 0] - mean[:, None, None]).square().mean((0, 2, 3))
+        variance = mean_over_processes(about_mean + x[:, :, 1:].square().mean((0, 3, 4)).sum(1))
         with torch.no_grad():
             count = processes() * x.numel() / (x.shape[1] * x.shape[2])
             unbiased = variance * count / max(1.0, count - 1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(unbiased, self.momentum)
-        return mean, variance.clamp(min=0)
+        return mean, variance
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, fields * coefficients, height, width), likewise out."""

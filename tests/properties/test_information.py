@@ -15,6 +15,7 @@ from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE
 from equicomir.images.phantoms import render
 from equicomir.images.tissues import cells, fibres, vessels
 from equicomir.registration import information, search
+from equicomir.registration.frame import search as frame_search
 from equicomir.registration.measures import (
     masked_channels,
     sums_at_all_lags,
@@ -363,6 +364,30 @@ def test_the_exhaustive_form_finds_the_same():
         for exhaustive in (False, True)
     )
     assert corner_error(quick.moving_to_fixed, slow.moving_to_fixed, 48) < 0.1
+
+
+@few(1)
+@given(st.sampled_from([cells, fibres]), st.integers(0, 10**6))
+def test_where_pixels_fill_them_twice_the_levels_say_where_the_top_is(kind, seed):
+    """With as few pixels as their histogram needs, and not with one fewer a side."""
+    size = (128, 128)
+    description = kind(size, generator=torch.Generator().manual_seed(seed))
+    truth = rigid(10.0, (3.3, -2.6), centre=image_centre(*size))
+    images = [
+        render(description, modality, size, matrix).double().numpy()
+        for modality, matrix in ((BRIGHTFIELD, None), (FLUORESCENCE, truth))
+    ]
+    coarse, fine = (information.mutual(levels) for levels in (8, 16))
+    found = information.register(*images)
+    before = frame_search(coarse, *(view(coarse, x, None) for x in images), minimum_overlap=0.5)
+    views = [view(fine, x, None) for x in images]
+    assert height_at(fine, *views, found.moving_to_fixed) > height_at(
+        fine, *views, before.moving_to_fixed
+    )
+    one_fewer = [x[..., 1:] for x in images]
+    small = information.register(*one_fewer)
+    alone = frame_search(coarse, *(view(coarse, x, None) for x in one_fewer), minimum_overlap=0.5)
+    np.testing.assert_allclose(small.moving_to_fixed, alone.moving_to_fixed)
 
 
 def test_numbers_of_channels_may_differ_and_their_mean_counts():

@@ -9,6 +9,7 @@ from strategies import seeds
 from torch import nn
 
 from equicomir.encoders import normalisation
+from equicomir.encoders.steerable import FourierActivation
 
 KINDS = [(normalisation.BatchNorm2d, nn.BatchNorm2d), (normalisation.BatchNorm3d, nn.BatchNorm3d)]
 NAMES = ("running_mean", "running_var", "num_batches_tracked")
@@ -53,3 +54,19 @@ def test_without_training_the_kept_statistics_are_used(rng, kind, channels):
     x = images(dimensions, 3, channels, rng)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
     assert not torch.allclose(ours(x), theirs.train()(x))  # the control: statistics of the batch
+
+
+@given(seeds(), st.booleans(), st.floats(100, 3000))
+def test_the_variance_of_functions_is_exact_however_great_their_mean(rng, mirrors, mean):
+    size = 14 if mirrors else 7
+    activation = FourierActivation(16, mirrors)
+    x = 0.1 * torch.randn(3, 16, size, 8, 8, generator=rng)
+    x[:, :, 0] += mean
+    exact = FourierActivation(16, mirrors).double().statistics(x.double())
+    for came, expected in zip(activation.statistics(x), exact, strict=True):
+        torch.testing.assert_close(came.double(), expected, rtol=1e-3, atol=0)
+    activation(x.flatten(1, 2))
+    assert activation.eval()(x.flatten(1, 2)).isfinite().all()
+    squares = x.square().mean((0, 3, 4)).sum(1)  # the control: a difference of great numbers
+    apart = squares - x[:, :, 0].mean((0, 2, 3)).square()
+    assert not torch.allclose(apart.double(), exact[1], rtol=1e-3, atol=0)

@@ -26,7 +26,7 @@ from equicomir.registration.evidence import (
     lead,
     overlap,
 )
-from equicomir.registration.halves import opposite_quadrants
+from equicomir.registration.halves import opposite_quadrants, prediction
 from equicomir.registration.verdict import (
     Calibration,
     confidence,
@@ -74,6 +74,27 @@ def test_the_halves_share_nothing_and_a_quarter_turn_exchanges_them(height, widt
     left = np.arange(width) < np.full((height, 1), width // 2)  # the plain control
     if height == width > 1:
         assert not any((np.rot90(left) == half).all() for half in (left, ~left))
+
+
+@given(seeds(), st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.integers(1, 3))
+def test_what_is_a_cubic_of_the_moving_image_is_predicted_and_noise_is_not(
+    generator, powers, channels
+):
+    assume(max(map(abs, powers)) > 0.1)
+    size, everywhere = (channels, *SIZE), np.ones(SIZE, dtype=bool)
+    moving, noise = (
+        torch.rand(size, generator=generator, dtype=torch.float64).numpy() for _ in range(2)
+    )
+    fixed = np.polyval([*powers, 0.5], moving.mean(axis=0))
+    masks = everywhere, everywhere
+    assert prediction(np.eye(3), fixed, moving, *masks) == pytest.approx(1)
+    assert prediction(np.eye(3), noise, moving, *masks) < 0.3
+    assert prediction(rigid(90, centre=image_centre(*SIZE)), fixed, moving, *masks) < 0.3
+    # What the moving image is where it is not seen says nothing.
+    hidden = everywhere.copy()
+    hidden[:9] = False
+    spoiled = np.where(hidden, moving, 7.0)
+    assert prediction(np.eye(3), fixed, spoiled, everywhere, hidden) == pytest.approx(1)
 
 
 @given(angles, st.tuples(st.floats(-9, 9), st.floats(-9, 9)), seeds(), st.integers(3, 8))
