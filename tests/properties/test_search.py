@@ -351,3 +351,19 @@ def test_few_pixels_that_agree_by_chance_do_not_win():
             counts[number] += corner_error(truth, found, 40) < 2
     assert counts[0] == 6
     assert counts[1] <= 3
+
+
+@few(3)
+@given(numbers, st.sampled_from([2, 4]))
+def test_a_smooth_image_is_searched_as_coarsely_whatever_its_size(seed, times):
+    """All angles are tried where the shorter side is least, and so as many of them."""
+    measure = search.correlation(1)
+    side = measure.coarsest_side
+    tried = []
+    for size in (side, times * side):
+        at = np.linspace(-1, 1, size)
+        waves = np.random.default_rng(seed).uniform(-3, 3, (6, 3))
+        image = sum(np.sin(a * at[:, None] + b * at[None] + c) for a, b, c in waves)[None]
+        seen = view(measure, image, None)
+        tried.append(len(frame.search(measure, seen, seen, minimum_overlap=0.5).score_by_angle))
+    assert tried[0] == tried[1]
