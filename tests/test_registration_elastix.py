@@ -1,6 +1,7 @@
 """elastix from a given start: every run takes seconds, and loading it ten, once a process."""
 
 import itertools
+import math
 import os
 import time
 
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from joblib.externals import loky
 
 from equicomir.evaluation.alignment import corner_error
-from equicomir.geometry import image_centre, pixel_centres, rigid, transform_points, warp_image
+from equicomir.geometry import (
+    image_centre,
+    pixel_centres,
+    rigid,
+    rotation_degrees,
+    transform_points,
+    warp_image,
+)
 from equicomir.registration import elastix
 from equicomir.registration.elastix_maps import linear_matrix, spline_displacement, start_map
 from equicomir.transforms.deformations import (
@@ -279,3 +287,23 @@ def test_the_spline_is_the_one_that_transformix_evaluates(tmp_path):
     linear = displacement_of(invert(start), (WIDTH, WIDTH))
     assert np.abs(ours - linear).max() > 1
     np.testing.assert_allclose(ours, field[..., ::-1].transpose(2, 0, 1), atol=1e-3)
+
+
+@given(st.integers(16, 60), st.integers(16, 60), st.integers(16, 60))
+def test_all_starts_lay_the_centres_on_each_other(height, width, moving_height):
+    """Whatever the sizes; elastix itself, which would climb from elsewhere too, is not run."""
+    rng, starts = np.random.default_rng(0), []
+
+    def none_ends(run, of_circle, processes):
+        starts.extend(of_circle)
+        return ["it was not run"] * len(of_circle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elastix, "_in_processes", none_ends)
+        found = elastix.register(rng.random((height, width)), rng.random((moving_height, 20)))
+    assert "it was not run" in found.failure
+    assert len(starts) == 12
+    for start, degrees in zip(starts, range(0, 360, 30), strict=True):
+        here = transform_points(start, np.array([image_centre(moving_height, 20)]))[0]
+        np.testing.assert_allclose(here, image_centre(height, width), atol=1e-9)
+        assert math.isclose(rotation_degrees(start) % 360 % 360, degrees, abs_tol=1e-6)

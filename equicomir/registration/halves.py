@@ -11,6 +11,7 @@ import torch
 from equicomir.geometry import image_centre, warp
 from equicomir.shapes import Array, ArrayMask, Matrix
 
+_ROUNDING = 1e-9  # of the values
 _LEAST_PIXELS = 16  # of a half, for a rule of four numbers
 
 
@@ -78,14 +79,19 @@ def prediction(
     for learned, asked in (quadrants, quadrants[::-1]):
         if min(learned.sum(), asked.sum()) < _LEAST_PIXELS:
             return 0.0
-        centre, spread = seen[0][learned].mean(), seen[0][learned].std()
-        if not spread > 0 or not planes[0][learned].std() > 0:
+        if _flat(seen[0][learned]) or _flat(planes[0][learned]):
             return 0.0
+        centre, spread = seen[0][learned].mean(), seen[0][learned].std()
         # What lies outside all that was learned is taken for the nearest that was.
         scaled = np.clip((seen[0] - centre) / spread, -3, 3)
         rule = np.polyfit(scaled[learned], planes[0][learned], 3)
         predicted, actual = np.polyval(rule, scaled[asked]), planes[0][asked]
-        if not predicted.std() > 0 or not actual.std() > 0:
+        if _flat(predicted) or _flat(actual):
             return 0.0
         correlations.append(float(np.corrcoef(predicted, actual)[0, 1]))
     return max(0.0, min(correlations))
+
+
+def _flat(values: Array) -> bool:
+    """Whether they differ by no more than rounding, as many copies of 0.3 do from their mean."""
+    return not values.std() > _ROUNDING * np.abs(values).max()

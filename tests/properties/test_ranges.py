@@ -134,7 +134,7 @@ def each(ranges):
 CHEAP = {
     *("cutoff", "peak", "momentum", "self_similarity", "spectral_retention", "threshold", "order"),
     *("window", "features", "pixels", "patch_radius", "search_radius", "segment_pixels"),
-    "resamples",
+    *("resamples", "steps"),
 }
 
 

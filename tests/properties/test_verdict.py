@@ -307,6 +307,16 @@ def test_a_half_without_content_agrees_with_nothing():
     assert evidence.directions > 0.8
 
 
+@given(seeds(), st.sampled_from(["fixed", "moving"]))
+def test_nothing_is_predicted_from_or_of_a_half_without_content(generator, flat):
+    image = torch.rand(SIZE, generator=generator, dtype=torch.float64).numpy()
+    everywhere = np.ones(SIZE, dtype=bool)
+    for half in opposite_quadrants(*SIZE):
+        pair = {"fixed": image, "moving": image}
+        pair[flat] = np.where(half, 0.3, image)
+        assert prediction(np.eye(3), **pair, fixed_mask=everywhere, moving_mask=everywhere) == 0
+
+
 # The fit ------------------------------------------------------------------------------------
 
 
@@ -334,6 +344,24 @@ def test_a_fit_is_calibrated_and_never_falls_with_evidence(generator, slopes):
     unanswered = [v for v, a in zip(values, answerable, strict=True) if not a]
     assert np.mean(np.array(unanswered) >= calibration.threshold) <= 0.005
     assert calibration.threshold >= 0.5
+
+
+@given(seeds(), st.sampled_from([0, 1, 2]), st.integers(3, 7))
+def test_five_pairs_of_each_outcome_are_enough_and_four_are_not(generator, outcome, count):
+    found, _, _ = drawn(generator, 60, [0.0] * len(NAMES))
+    counts = [20, 20, 20]
+    counts[outcome] = count
+    right = [True] * counts[0] + [False] * (counts[1] + counts[2])
+    # What has no answer is wrong as well: of the wrong ones none are left where all are right.
+    answerable = [True] * (counts[0] + counts[1]) + [False] * counts[2]
+    of = found[: len(right)]
+    if outcome == 1:  # the method failed at all that have no answer
+        of = [e if one else None for e, one in zip(of, answerable, strict=True)]
+    if count >= 5:
+        assert fit(search.register, of, right, answerable).threshold >= 0.5
+    else:
+        with pytest.raises(ValueError, match=f"at least 5 pairs .*got .*{count}"):
+            fit(search.register, of, right, answerable)
 
 
 @given(pieces, st.sampled_from(NAMES), st.floats(0, 3))
