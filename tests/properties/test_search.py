@@ -15,7 +15,7 @@ from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
 from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE, SECOND_HARMONIC
 from equicomir.images.phantoms import render
 from equicomir.images.tissues import cells, fibres, vessels
-from equicomir.registration import frame, search
+from equicomir.registration import circle, frame, measures, search
 from equicomir.registration.measures import (
     masked_channels,
     shrunk,
@@ -138,9 +138,15 @@ def test_an_overlap_summed_over_blocks_is_nearly_the_overlap(generator, size, si
         for measure in (replace(roughly, rough_overlap=False), roughly)
     ]
     least = 0.05 * min(float(fixed[0].sum()), float(moving[0].sum()))
-    for (exact, _), (rough, _) in zip(*sums, strict=True):
+    for exact, rough in zip(*(of_straight for of_straight, _ in sums), strict=True):
         assert (exact - rough).abs().max() < least
         assert (exact[..., 10:, :] - rough[..., :-10, :]).abs().max() > least  # two blocks off
+    # Half a turn of the image is half a turn of its blocks, whatever its size.
+    _, of_turned = sums[1]
+    turned, _ = sums_at_half_turns(roughly, fixed, moving.shape[1:], (61, 47), (40, 20))(
+        moving.rot90(2, (1, 2))[None]
+    )
+    torch.testing.assert_close(of_turned, turned, atol=1e-5 * least, rtol=1e-4)
 
 
 @given(seeds(), st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))
@@ -367,3 +373,27 @@ def test_a_smooth_image_is_searched_as_coarsely_whatever_its_size(seed, times):
         seen = view(measure, image, None)
         tried.append(len(frame.search(measure, seen, seen, minimum_overlap=0.5).score_by_angle))
     assert tried[0] == tried[1]
+
+
+BY_HAND = st.tuples(st.floats(-180, 180), st.floats(0.5, 2), st.booleans(), st.floats(-1, 1))
+
+
+@given(st.lists(BY_HAND, min_size=1, max_size=12), st.integers(20, 60), st.integers(1, 5))
+def test_distinct_starts_are_three_pixels_apart_at_the_rim_and_the_best_of_their_place(
+    listed, side, count
+):
+    starts = [circle.Start(a, s, mirrored, np.eye(3), score) for a, s, mirrored, score in listed]
+    seen = measures.View(torch.ones(1, side, side), torch.ones(1, side, side))
+    kept = circle.distinct(starts, seen, seen, count)
+
+    def near(one, other):
+        turn = abs(one.degrees - other.degrees) % 360
+        turned = np.deg2rad(min(turn, 360 - turn)) * side / 2
+        scaled = abs(np.log(one.scale) - np.log(other.scale)) * side / 2
+        return one.mirrored == other.mirrored and np.hypot(turned, scaled) < 3
+
+    expected = []
+    for start in sorted(starts, key=lambda s: s.score, reverse=True):
+        if len(expected) < count and not any(near(start, k) for k in expected):
+            expected.append(start)
+    assert [id(k) for k in kept] == [id(k) for k in expected]
