@@ -397,3 +397,52 @@ def test_distinct_starts_are_three_pixels_apart_at_the_rim_and_the_best_of_their
         if len(expected) < count and not any(near(start, k) for k in expected):
             expected.append(start)
     assert [id(k) for k in kept] == [id(k) for k in expected]
+
+
+@few(1)
+@given(numbers)
+def test_all_angles_at_full_resolution_are_as_many_as_its_rim_needs(seed):
+    measure = search.correlation(1)
+    tried = []
+    for size in (measure.coarsest_side, 2 * measure.coarsest_side):
+        image = scipy.ndimage.gaussian_filter(
+            np.random.default_rng(seed).normal(size=(1, size, size)), (0, size / 10, size / 10)
+        )
+        seen = view(measure, image, None)
+        found = frame.search(measure, seen, seen, minimum_overlap=0.5, exhaustive=True)
+        tried.append(len(found.score_by_angle))
+    assert 1.8 < tried[1] / tried[0] < 2.2
+
+
+@given(seeds(), st.integers(64, 900), st.integers(64, 900))
+def test_what_has_nothing_but_detail_is_shrunk_only_as_far_as_its_size_asks(
+    generator, height, width
+):
+    measure = search.correlation(1)
+    noise = torch.randn(1, height, width, generator=generator, dtype=torch.float64)
+    seen = measures.View(noise, torch.ones_like(noise))
+    factor = 1
+    while (height * width) / factor**2 > 2**17 and min(height, width) // (2 * factor) >= 32:
+        factor *= 2
+    assert frame._coarsest_factor(measure, seen, seen) == factor
+
+
+ENDS = st.tuples(st.floats(-9, 9), st.floats(-2, 2), st.floats(-2, 2), st.floats(-1, 1))
+
+
+@given(st.lists(ENDS, min_size=1, max_size=12), st.integers(20, 60), st.integers(1, 5))
+def test_different_ends_have_a_corner_more_than_a_pixel_apart(listed, side, count):
+    centre = image_centre(side, side)
+    ends = [
+        frame._End(rigid(degrees, (row, column), centre=centre), rank, rank)
+        for degrees, row, column, rank in listed
+    ]
+    seen = measures.View(torch.ones(1, side, side), torch.ones(1, side, side))
+    kept = frame._different(ends, seen, count)
+    edges = np.array([[r, c, 1] for r in (0, side - 1) for c in (0, side - 1)])
+    expected = []
+    for end in sorted(ends, key=lambda e: e.rank, reverse=True):
+        away = [np.abs(edges @ (end.matrix - k.matrix).T).max() > 1 for k in expected]
+        if len(expected) < count and all(away):
+            expected.append(end)
+    assert [id(k) for k in kept] == [id(k) for k in expected]
