@@ -378,12 +378,17 @@ def test_where_pixels_fill_them_twice_the_levels_say_where_the_top_is(kind, seed
         for modality, matrix in ((BRIGHTFIELD, None), (FLUORESCENCE, truth))
     ]
     coarse, fine = (information.mutual(levels) for levels in (8, 16))
-    found = information.register(*images)
-    before = frame_search(coarse, *(view(coarse, x, None) for x in images), minimum_overlap=0.5)
+    magnified = {"scales": (0.99, 1.01)}
+    found = information.register(*images, **magnified)
+    before = frame_search(
+        coarse, *(view(coarse, x, None) for x in images), minimum_overlap=0.5, **magnified
+    )
     views = [view(fine, x, None) for x in images]
     assert height_at(fine, *views, found.moving_to_fixed) > height_at(
         fine, *views, before.moving_to_fixed
     )
+    areas = [np.linalg.det(one.moving_to_fixed[:2, :2]) for one in (found, before)]
+    assert abs(areas[0] - areas[1]) > 1e-6  # the magnification was climbed as well
     one_fewer = [x[..., 1:] for x in images]
     small = information.register(*one_fewer)
     alone = frame_search(coarse, *(view(coarse, x, None) for x in one_fewer), minimum_overlap=0.5)

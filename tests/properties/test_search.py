@@ -446,3 +446,20 @@ def test_different_ends_have_a_corner_more_than_a_pixel_apart(listed, side, coun
         if len(expected) < count and all(away):
             expected.append(end)
     assert [id(k) for k in kept] == [id(k) for k in expected]
+
+
+@few(2)
+@given(numbers, st.integers(20, 60))
+def test_overlaps_over_blocks_are_enough_from_the_least_that_is_asked_for(seed, shift):
+    """Of large images; more than was asked for is not wanted, and much less not taken."""
+    noise = np.random.default_rng(seed).normal(size=(1, 200, 128))
+    scene = scipy.ndimage.gaussian_filter(noise, (0, 1.5, 1.5))
+    measure = search.correlation(1)
+    pair = [view(measure, x, None) for x in (scene[:, :128], scene[:, shift : shift + 128])]
+    assert measures.is_rough(measure.quick, pair[0].content)
+    there = 1 - shift / 128
+    for asked, found in ((there - 0.05, True), (there + 0.1, False)):
+        starts = circle.all_starts(measure.quick, *pair, asked, (1.0, 1.0), False)
+        start = next(start for start in starts if start.degrees == 0)
+        gap = np.abs(start.moving_to_fixed[:2, 2] - (shift, 0)).max()
+        assert (gap < 3) == found
