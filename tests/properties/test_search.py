@@ -463,3 +463,16 @@ def test_overlaps_over_blocks_are_enough_from_the_least_that_is_asked_for(seed, 
         start = next(start for start in starts if start.degrees == 0)
         gap = np.abs(start.moving_to_fixed[:2, 2] - (shift, 0)).max()
         assert (gap < 3) == found
+
+
+@few(5)
+@given(numbers, st.integers(0, 62), st.integers(0, 66))
+def test_a_small_image_is_found_wherever_it_lies_in_a_large_one(seed, row, column):
+    noise = np.random.default_rng(seed).normal(size=(1, 90, 90))
+    scene = scipy.ndimage.gaussian_filter(noise, (0, 1.5, 1.5))
+    measure = search.correlation(1)
+    pair = [view(measure, x, None) for x in (scene, scene[:, row : row + 28, column : column + 24])]
+    starts = circle.all_starts(measure, *pair, 0.5, (1.0, 1.0), False)
+    best = max(starts, key=lambda start: start.score)
+    assert best.degrees == 0
+    np.testing.assert_allclose(best.moving_to_fixed[:2, 2], (row, column), atol=1e-9)
