@@ -23,7 +23,6 @@ from equicomir.registration.measures import (
 from equicomir.shapes import Matrix
 
 _AT_ONCE = 2**21  # numbers in a batch of sums: more than a processor's own memory is slower
-_MANY_SUMS = 8
 _ROUGHLY = 0.98  # of the overlap asked for, where it is summed over blocks
 _STEP_PIXELS = 2.0  # by which the rim moves from one angle, or one scale, to the next
 _APART = 1.5  # steps between two distinct starts
@@ -120,12 +119,10 @@ def _scores(measure: Measure, sums: Tensor, least: float, most: float, rough: bo
     if measure.growth:
         scores = measure.score(sums) * (sums[0].clamp(min=0) / most) ** measure.growth
         return scores.nan_to_num_(nan=-torch.inf).masked_fill_(~enough, -torch.inf)
-    if len(sums) > _MANY_SUMS:  # then gathering costs less than needless scores
-        scores = torch.full_like(sums[0], -torch.inf)
-        scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
-        return scores
-    scores = measure.score(sums).nan_to_num(nan=-torch.inf)
-    return scores.masked_fill_(~enough, -torch.inf)
+    # These have many sums: gathering costs less than needless scores.
+    scores = torch.full_like(sums[0], -torch.inf)
+    scores[enough] = measure.score(sums[:, enough]).nan_to_num(nan=-torch.inf)
+    return scores
 
 
 def _margin(

@@ -214,6 +214,33 @@ def scale_of(fixed, moving):
     return distance_descent.at_scale((fixed, None, None), (moving, None, None), 1, 7, 16.0)
 
 
+@given(numbers, st.floats(0.5, 2), st.floats(0.01, 0.1), st.integers(15, 30))
+def test_steps_shorten_from_the_longest_to_the_shortest(seed, longest, shortest, steps):
+    """Each step is as long as its length says, to the factor by which the slopes of Adam agree."""
+    scale, seen = scale_of(small(seed, 24, 24), small(seed + 1, 24, 24)), []
+    of_all = distance_descent.symmetric_distance
+
+    def watched(scale, parameters, *points):
+        seen.append(parameters)
+        return of_all(scale, parameters, *points)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance_descent, "symmetric_distance", watched)
+        end, straight = distance_descent.descend(
+            scale,
+            torch.tensor([[3.0, 2.0, -1.0], [-9.0, 0.5, 1.0]]),
+            (longest, shortest),
+            steps,
+            1.0,
+            generator=torch.Generator().manual_seed(seed),
+        )
+    moved = torch.stack([*seen, end]).diff(dim=0).abs().amax((1, 2))
+    eased = (1 + torch.cos(torch.pi * torch.arange(steps) / steps)) / 2
+    assert moved[0] == pytest.approx(longest, rel=1e-3)
+    assert (moved <= 1.5 * (shortest + (longest - shortest) * eased)).all()
+    assert ((straight >= 0) & (straight <= 1.5)).all()
+
+
 @given(numbers, angles, fractions)
 def test_the_slope_is_the_derivative(seed, degrees, fraction):
     """Beside central differences, in float64."""

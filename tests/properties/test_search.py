@@ -15,7 +15,7 @@ from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
 from equicomir.images.instruments import BRIGHTFIELD, FLUORESCENCE, SECOND_HARMONIC
 from equicomir.images.phantoms import render
 from equicomir.images.tissues import cells, fibres, vessels
-from equicomir.registration import circle, frame, measures, search
+from equicomir.registration import circle, frame, measures, refine, search
 from equicomir.registration.measures import (
     masked_channels,
     shrunk,
@@ -476,3 +476,16 @@ def test_a_small_image_is_found_wherever_it_lies_in_a_large_one(seed, row, colum
     best = max(starts, key=lambda start: start.score)
     assert best.degrees == 0
     np.testing.assert_allclose(best.moving_to_fixed[:2, 2], (row, column), atol=1e-9)
+    assert abs(best.score - 1) < 1e-4  # what is not turned is not interpolated
+
+
+@given(numbers, st.floats(0.05, 1), st.floats(-9, 9))
+def test_a_direction_without_content_gets_a_thousandth_of_all_curvature(seed, contrast, offset):
+    """So that a first step along it is long, and finite, whatever the contrast."""
+    at = np.random.default_rng(seed).normal(size=40)
+    rows = contrast * scipy.ndimage.gaussian_filter(at, 2) + offset
+    spline = coefficients(torch.from_numpy(np.tile(rows[:, None], (1, 40)))[None])
+    points = np.argwhere(np.ones((20, 20))) + 10.0
+    curvature = np.linalg.inv(refine._curvature(spline, refine._Motion(points, np.eye(3), False)))
+    least = np.linalg.eigvalsh(curvature).min()
+    assert least / np.trace(curvature) == pytest.approx(1e-3 / 1.003, rel=1e-3)
