@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import platform
 import signal
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -394,3 +396,13 @@ def test_successes_are_counted_on_all_pairs_of_one_list(tmp_path):
         records.successes(records.read(path))
     with pytest.raises(ValueError, match="runs: expected at least one"):
         records.successes([])
+
+
+@given(st.lists(st.sampled_from(["a", "b c", "d.e"]), min_size=1, max_size=4))
+def test_a_run_is_claimed_in_a_folder_that_is_not_there_yet(names):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder).joinpath(*names, "records.jsonl")
+        with records.claim(path, "a") as mine, records.claim(path, "b") as another:
+            assert mine
+            assert another
+        assert path.parent.is_dir()
