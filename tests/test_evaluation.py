@@ -55,6 +55,26 @@ def test_the_moving_patch_lies_where_the_line_says(seed):
         np.testing.assert_allclose(seen - [pair.row, pair.column], expected, atol=0.1)
 
 
+@given(st.integers(0, 10**6), st.integers(0, 60), st.integers(0, 60))
+def test_places_are_wherever_a_patch_fits_and_keep_their_context_where_there_is_room(
+    seed, down, right
+):
+    width, context = 32, 11  # what a quarter turn and the greatest shift of level 4 reach
+    height, length = width + down, width + right
+    drawn = draw_pairs(
+        [scene("s", height, length)], ("A", "B"), width, 30, generator=np.random.default_rng(seed)
+    )
+    for extent, places in (
+        (height, {pair.row for pair in drawn}),
+        (length, {pair.column for pair in drawn}),
+    ):
+        margin = context if extent >= width + 2 * context else 0
+        assert margin <= min(places)
+        assert max(places) <= extent - width - margin
+        if extent - width - 2 * margin < 5:  # of few places all are drawn
+            assert len(places) == extent - width - 2 * margin + 1
+
+
 @given(st.integers(0, 10**6))
 def test_displacements_keep_to_their_level_and_signs_vary(seed):
     pairs = draw(seed, count=20)
@@ -201,6 +221,20 @@ def test_what_the_gate_said_is_read_as_it_was_said(worst):
 @given(seeds(), st.floats(-180, 180))
 def test_the_floor_of_the_equivariance_error_is_tiny(generator, degrees):
     assert equivariance_error(lambda x: x, degrees, generator=generator, patterns=1) < 1e-5
+
+
+@given(seeds(), st.floats(-180, 180), st.sampled_from([40, 64]))
+def test_the_patterns_fade_to_nothing_before_the_border(generator, degrees, size):
+    seen = []
+    equivariance_error(
+        lambda x: seen.append(x) or x, degrees, size=size, patterns=2, generator=generator
+    )
+    at = torch.arange(size) - (size - 1) / 2
+    radius = (at[:, None] ** 2 + at[None] ** 2).sqrt() / (size / 2)
+    for pattern in seen:
+        assert (pattern[..., radius > 0.95] == 0).all()
+        assert pattern[..., radius > 0.9].abs().max() < 0.05 * pattern.abs().max()
+        assert pattern[..., radius < 0.5].std() > 0.2
 
 
 @given(seeds(), st.sampled_from([90.0, 180.0, -90.0]))

@@ -55,6 +55,19 @@ def test_a_block_is_a_square_of_one_scene(listed):
                 assert apart > 0
 
 
+@given(pairs, st.integers(1, 300))
+def test_the_middle_of_a_patch_says_which_block_it_is_in(listed, width):
+    """In whole numbers of half pixels, so that no rounding decides."""
+    listed = [replace(pair, width=width) for pair in listed]
+    side = 2 * BLOCK * width
+    middles = [[2 * at + width - 1 for at in (pair.row, pair.column)] for pair in listed]
+    expected = [
+        f"{pair.scene} {int(row // side)} {int(column // side)}"
+        for pair, (row, column) in zip(listed, middles, strict=True)
+    ]
+    assert blocks(listed) == expected
+
+
 @given(pairs)
 def test_a_run_is_of_neighbouring_scenes_and_never_longer(listed):
     found, order = runs(listed), sorted({pair.scene for pair in listed})
