@@ -11,7 +11,8 @@ kind gets at most ``--most-seconds`` of the usual time of its tests: a survivor 
 slower test would kill.
 
 Results are appended to ``records/mutants/mutants.jsonl``; a change that stands there, of a file
-that is still the same, is not tried again unless it survived and ``--again`` is said. The table
+that is still the same, is not tried again unless it survived and ``--again`` is said; and then not where
+it is known to be equivalent. The table
 goes to ``docs/mutants.md``, with every survivor and, from ``mutants/survivors.toml``, why.
 """
 
@@ -35,19 +36,20 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="+", choices=tuple(ROOMS), default=tuple(ROOMS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--most-seconds", type=float, default=60.0)
-    parser.add_argument("--again", action="store_true", help="try survivors again")
+    parser.add_argument("--again", action="store_true", help="survivors that may be killed")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--records", type=Path, default=ROOT / "records" / "mutants")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "mutants.md")
     chosen = parser.parse_args()
     console, path = Console(), chosen.records / "mutants.jsonl"
     changes = [*known(chosen.rooms), *drawn(chosen.count, chosen.seed, chosen.rooms)]
+    reasons = table.reasons()
     stand = {line["settings"]["sha256"]: line for line in records.read(path)}
     wanted = [
         change
         for change in changes
         if (line := stand.get(change.settings["sha256"])) is None
-        or (chosen.again and not table.killed(line))
+        or (chosen.again and not table.killed(line) and not table.is_equivalent(line, reasons))
     ]
     if wanted and not chosen.table_only:
         reach = reached(ROOT / "runs" / "mutants")

@@ -40,6 +40,11 @@ def reason_of(line: Record, known: dict[tuple[str, str, str], dict[str, Any]]) -
     return known.get((of["file"], of["before"], of["after"]), {})
 
 
+def is_equivalent(line: Record, known: dict[tuple[str, str, str], dict[str, Any]]) -> bool:
+    """Whether no input can show the change."""
+    return bool(reason_of(line, known).get("equivalent"))
+
+
 def page(lines: Sequence[Record], seed: int) -> str:
     """The page for the docs.
 
@@ -72,7 +77,7 @@ def _table(lines: Sequence[Record], known: dict[tuple[str, str, str], dict[str, 
     ]
     for room in [*rooms, "**all**"]:
         of = [line for line in lines if room in (line["settings"]["room"], "**all**")]
-        alike = [x for x in of if not killed(x) and reason_of(x, known).get("equivalent")]
+        alike = [x for x in of if not killed(x) and is_equivalent(x, known)]
         real = len(of) - len(alike)
         counts = [sum(map(test, of)) for test in (killed, by_properties)]
         shares = [f"{n} ({100 * n / max(1, real):.0f} %)" for n in counts]
@@ -99,6 +104,6 @@ def _survivors(
         of, reason = line["settings"], reason_of(line, known)
         change = f"`{of['before']}` → `{of['after']}`".replace("|", "\\|")
         said = reason.get("reason", "**not explained**")
-        kind = "equivalent: " if reason.get("equivalent") else ""
+        kind = "equivalent: " if is_equivalent(line, known) else ""
         rows.append(f"| `{of['file']}`, {of['line']} | {change} | {kind}{said} |")
     return rows

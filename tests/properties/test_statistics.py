@@ -249,6 +249,14 @@ def test_p_values_and_intervals_say_the_same(study, number, effect):
         assert (low <= effect <= high) == (one.p_value(effect) > 1 - level + 1e-12)
 
 
+@given(studies, numbers, st.floats(-0.5, 0.5))
+def test_a_p_value_counts_the_resamples_that_are_as_far(study, number, effect):
+    one = compare(*drawn(study, number))
+    as_far = sum(abs(one.estimate - effect) <= deviation for deviation in one.deviations)
+    assert one.p_value(effect) == (1 + as_far) / (1 + len(one.deviations))
+    assert one.p_value(one.estimate) == 1
+
+
 @given(studies, numbers)
 def test_intervals_widen_with_their_level(study, number):
     one = compare(*drawn(study, number))
