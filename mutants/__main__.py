@@ -10,10 +10,10 @@ make. Each is written into a copy of the repository, and of the tests that run t
 kind gets at most ``--most-seconds`` of the usual time of its tests: a survivor may be one that a
 slower test would kill.
 
-Results are appended to ``records/mutants/mutants.jsonl``; a change that stands there, of a file
-that is still the same, is not tried again unless it survived and ``--again`` is said; and then not where
-it is known to be equivalent. The table
-goes to ``docs/mutants.md``, with every survivor and, from ``mutants/survivors.toml``, why.
+Results are appended to ``records/mutants/mutants.jsonl``; a change that stands there, of a function
+that is still the same, is not tried again, but with ``--again`` where it survived and is not known
+to be equivalent. The table goes to ``docs/mutants.md``, with every survivor and, from
+``mutants/survivors.toml``, why.
 """
 
 import argparse
