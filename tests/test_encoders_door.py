@@ -32,6 +32,12 @@ def test_an_encoder_is_by_default_what_settings_are_by_default(make):
     for name, parameter in inspect.signature(make).parameters.items():
         if hasattr(settings, name):
             assert parameter.default == getattr(settings, name)
+    made, asked = (
+        of(generator=torch.Generator().manual_seed(0))
+        for of in (make, partial(EncoderSettings(family=make.__name__).make, 1))
+    )
+    for one, other in zip(made.parameters(), asked.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("make", FAMILIES)

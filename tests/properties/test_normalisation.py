@@ -70,3 +70,14 @@ def test_the_variance_of_functions_is_exact_however_great_their_mean(rng, mirror
     squares = x.square().mean((0, 3, 4)).sum(1)  # the control: a difference of great numbers
     apart = squares - x[:, :, 0].mean((0, 2, 3)).square()
     assert not torch.allclose(apart.double(), exact[1], rtol=1e-3, atol=0)
+
+
+@given(seeds(), st.booleans())
+def test_mean_and_variance_are_those_of_the_function_at_its_samples(rng, mirrors):
+    """Which are enough for the frequencies that it has."""
+    activation = FourierActivation(3, mirrors).double()
+    x = torch.randn(2, 3, 14 if mirrors else 7, 4, 5, generator=rng, dtype=torch.float64) + 0.5
+    values = torch.einsum("sc,bfchw->fsbhw", activation.matrix, x).flatten(1)
+    mean, variance = activation.statistics(x)
+    torch.testing.assert_close(mean, values.mean(1))
+    torch.testing.assert_close(variance, values.var(1, unbiased=False))
