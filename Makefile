@@ -48,10 +48,11 @@ flakes: $(FLAKES_READY)
 	@failed=0; \
 	for run in $$(seq 20) all1 all2 all3; do \
 		case $$run in all*) what=;; *) what=tests/properties;; esac; \
-		HYPOTHESIS_PROFILE=anew $(BIN)/pytest -p randomly -n auto --maxprocesses 4 $$what \
-			> .venv/flake.txt 2>&1; status=$$?; \
-		echo "run $$run: $$(grep -E 'passed|failed|error' .venv/flake.txt | tail -1)"; \
-		[ $$status = 0 ] || { failed=$$((failed + 1)); grep -E '^(FAILED|ERROR)|random seed' .venv/flake.txt; }; \
+		seed=$$(date +%s); \
+		HYPOTHESIS_PROFILE=anew $(BIN)/pytest -p randomly --randomly-seed=$$seed -n auto \
+			--maxprocesses 4 $$what > .venv/flake.txt 2>&1; status=$$?; \
+		echo "run $$run, --randomly-seed=$$seed: $$(grep -E 'passed|failed|error' .venv/flake.txt | tail -1)"; \
+		[ $$status = 0 ] || { failed=$$((failed + 1)); grep -E '^(FAILED|ERROR)' .venv/flake.txt; }; \
 	done; echo "$$failed of 23 runs failed"; [ $$failed = 0 ]
 
 mutants: $(MUTANTS_READY)

@@ -37,7 +37,7 @@ from equicomir.evaluation import records, units
 from equicomir.evaluation.alignment import evaluate
 from equicomir.evaluation.displacements import TestPair, read_pairs
 from equicomir.evaluation.records import Record, successes
-from equicomir.evaluation.statistics import difference
+from equicomir.evaluation.statistics import difference, rate
 from equicomir.evaluation.validation import register_by
 from equicomir.evaluation.verdicts import judge
 from equicomir.images.fingerprint import fingerprint
@@ -319,17 +319,16 @@ def table(cells: dict[tuple[float, str], list[Record]], study: Study) -> Table:
         if both[0].size:
             line = next(iter(cells.values()))[0]["pairs"]
             unit = study.unit([_pair(pair) for pair in line])
-            generator = np.random.default_rng(0)
-            alone = [difference(of, np.zeros(len(unit)), unit, generator=generator) for of in both]
-            gap = difference(*both, unit, greatest=1.0, generator=generator)
-            compared[amount] = (*alone, gap)
+            alone = [rate(of, unit) for of in both]
+            gap = difference(*both, unit, greatest=1.0, generator=np.random.default_rng(0))
+            compared[amount] = (alone, gap)
     if not compared:  # no seed of both encoders yet
         return made
-    judged = judge([gap for *_, gap in compared.values()], [0.0] * len(compared))
-    for (amount, (first, second, gap)), said in zip(compared.items(), judged, strict=True):
+    judged = judge([gap for _, gap in compared.values()], [0.0] * len(compared))
+    for (amount, (alone, gap)), said in zip(compared.items(), judged, strict=True):
         made.add_row(
             f"{amount:g}",
-            *(_percent(of.estimate, *of.interval(), least=0.0) for of in (first, second)),
+            *(_percent(of.estimate, of.low, of.high, least=0.0) for of in alone),
             _percent(gap.estimate, said.low, said.high, least=-1.0),
             str(gap.seeds),
             str(gap.units),

@@ -13,7 +13,7 @@ import numpy as np
 
 from equicomir.evaluation import records, units
 from equicomir.evaluation.records import Record, successes
-from equicomir.evaluation.statistics import difference
+from equicomir.evaluation.statistics import rate
 from equicomir.experiment import sets as experiment_sets
 from equicomir.experiment.rows import pair_of
 
@@ -42,7 +42,7 @@ class Line:
         look: key of :data:`style.LOOKS`.
         x: in the panel's unit.
         success: mean over seeds (and pairs).
-        interval: lower and upper ends at 95 %; empty with a single seed, or where seeds are drawn.
+        interval: lower and upper ends at 95 %; empty where seeds are drawn.
         seeds: (x, success) of each.
     """
 
@@ -100,7 +100,7 @@ def efficiency(path: Path, name: str) -> Panel:
         f"{' and '.join(first['modalities'])}, {_TAKEN[first['of']]}; "
         f"encoders trained for {_spent(first)} each; mean over {_seeds(seeds)} and {len(unit)} "
         f"test pairs each ({first['pairs_a_direction']} a direction), level {first['level']}; "
-        + ("bars: 95 % intervals over seeds and " if len(seeds) > 1 else "")
+        + f"bars: 95 % intervals over {'seeds and ' if len(seeds) > 1 else ''}"
         + f"{len(set(unit))} units ({in_words}); {_machines(lines)}."
     )
     return Panel(_title(first), first["of"], drawn, caption)
@@ -114,20 +114,16 @@ def amounts_line(family: str, runs: Sequence[Sequence[Record]], unit: Sequence[s
         runs: those of all seeds, an amount at a time, ascending.
         unit: that each pair belongs to.
     """
-    found = [
-        difference(successes(of), np.zeros(len(unit)), unit, generator=np.random.default_rng(0))
-        for of in runs
-    ]
+    found = [rate(successes(of), unit) for of in runs]
     if runs[0][0]["settings"]["of"] == "slices":
         x = [float(of[0]["settings"]["amount"]) for of in runs]
     else:  # what was really taken, which whole patches may have made a little more
         x = [100 * of[0]["training_pixels"] / runs[-1][0]["training_pixels"] for of in runs]
-    ends = [of.interval() for of in found if of.seeds > 1]
     return Line(
         (family, runs[0][0]["settings"]["training"]["turns"]),
         x,
         [100 * of.estimate for of in found],
-        [(100 * max(0.0, low), 100 * min(1.0, high)) for low, high in ends],
+        [(100 * of.low, 100 * of.high) for of in found],
     )
 
 

@@ -22,37 +22,15 @@ from equicomir.evaluation.alignment import SUCCESS_FRACTION
 from equicomir.evaluation.displacements import LEVELS
 from equicomir.evaluation.records import successes
 from equicomir.evaluation.statistics import Rate, rate
-from equicomir.shapes import Array
-
-_Z = 1.959964  # of the normal distribution: 95 % of it lie within so many standard deviations
 
 
 def success(method: Method, level: str) -> Rate | None:
-    """Success at one level, with its interval; None where it was not tried there.
-
-    Where all pairs succeed, or none, drawing them again shows no spread: the end is then Wilson's,
-    over the pairs as if they were independent.
-    """
+    """Success at one level, with its interval; None where it was not tried there."""
     inside = np.array([pair["level"] == level for pair in method.runs[0]["pairs"]])
     if not inside.any():
         return None
     units = [unit for unit, one in zip(_units(method), inside, strict=True) if one]
-    return with_ends(successes(method.runs)[:, inside], units)
-
-
-def with_ends(good: Array, units: Sequence[str]) -> Rate:
-    """A rate whose interval is not empty where all pairs agree.
-
-    Example:
-        >>> found = with_ends(np.ones((1, 4)), ["a", "b", "c", "c"])
-        >>> found.estimate, round(found.low, 2), found.high
-        (1.0, 0.51, 1.0)
-    """
-    found = rate(good, units)
-    beyond = _Z**2 / (len(units) + _Z**2)  # Wilson's far end where no trial succeeds
-    if found.estimate in (0.0, 1.0):
-        return Rate(found.estimate, found.estimate * (1 - beyond), max(found.estimate, beyond))
-    return found
+    return rate(successes(method.runs)[:, inside], units)
 
 
 def _units(method: Method) -> list[str]:
@@ -127,9 +105,10 @@ def caption(every: Sequence[Method]) -> str:
     return (
         f"Success within {100 * SUCCESS_FRACTION:g} % of the width, in %, by level of "
         "displacement, both directions together, with 95 % intervals by bootstrap over training "
-        "seeds and units (over units alone where there is one seed or none; Wilson's end, over "
-        "pairs, where all succeed or none); median corner error of the successes; median "
-        f"seconds. {seeds}{'; '.join(each)}."
+        "seeds and units (over units alone where there is one seed or none; where all "
+        "succeed or none, the exact binomial bound of as many trials as the units are worth); "
+        "median corner error of the successes; median seconds. "
+        f"{seeds}{'; '.join(each)}."
     )
 
 

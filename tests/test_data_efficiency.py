@@ -298,13 +298,13 @@ def test_the_table_shows_means_over_seeds_and_differences():
     assert shown(lines[::-1]) == shown(lines)
 
 
-def test_a_single_seed_has_no_interval():
-    lines = [line(2, family, 0, [True, False]) for family in ("steerable", "plain")]
-    assert [column[0] for column in shown(lines)][1:4] == [
-        "50 (one seed)",
-        "50 (one seed)",
-        "+0 (one seed)",
-    ]
+def test_a_single_seed_has_an_interval_over_units_and_none_of_the_difference():
+    good = {"steerable": [True, False, False, False], "plain": [True] * 4}
+    columns = shown([line(2, family, 0, of) for family, of in good.items()])
+    steerable, plain, gap = (column[0] for column in columns[1:4])
+    assert steerable.startswith("25 (0 to ")
+    assert plain == f"100 ({100 * 0.025 ** (1 / 4):.0f} to 100)"  # Clopper and Pearson, four scenes
+    assert gap == "-75 (one seed)"
 
 
 def test_a_seed_of_one_encoder_alone_is_no_line_yet():

@@ -18,7 +18,7 @@ from skimage import io as image_io
 
 from equicomir.evaluation import records
 from equicomir.evaluation.displacements import TestPair
-from equicomir.evaluation.statistics import difference
+from equicomir.evaluation.statistics import rate
 from equicomir.images.sources import Parts
 from equicomir.training.settings import TrainingSettings
 
@@ -142,8 +142,7 @@ def test_points_are_the_share_of_pairs_that_succeeded(tmp_path_factory, study, s
         assert line.look == (family, None)
         expected = [naive(lines, family, amount) for amount in study.amounts]
         assert line.success == pytest.approx(expected)
-        assert len(line.interval) == (len(study.amounts) if len(seeds) > 1 else 0)
-        for success, (low, high) in zip(line.success, line.interval, strict=len(seeds) > 1):
+        for success, (low, high) in zip(line.success, line.interval, strict=True):
             assert 0 <= low <= success <= high <= 100
     other = runs_of(study, seeds, number + 1, count=6)  # plain control: other records, other points
     expected = [naive(other, family, a) for family in read.FAMILIES for a in study.amounts]
@@ -159,9 +158,8 @@ def test_the_interval_is_that_of_the_protocol(tmp_path):
     runs = [r for r in lines if r["settings"]["encoder"]["family"] == "steerable"][::5]
     good = [[pair["corner_error"] is not None for pair in run["pairs"]] for run in runs]
     unit = study.unit(pairs_of(study, 12))
-    rng = np.random.default_rng(0)
-    low, high = difference(np.array(good), np.zeros(24), unit, generator=rng).interval()
-    assert line.interval[0] == pytest.approx((100 * max(0, low), 100 * min(1, high)))
+    of_protocol = rate(np.array(good, dtype=float), unit)
+    assert line.interval[0] == pytest.approx((100 * of_protocol.low, 100 * of_protocol.high))
 
 
 def test_curves_are_means_over_seeds_and_no_encoder_is_taken_for_another(tmp_path):

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_records import baseline_lines, drawn_twice, runs_of_experiment, script, write_lines
 
-from equicomir.evaluation.statistics import difference
+from equicomir.evaluation import records
+from equicomir.evaluation.statistics import rate
 from equicomir.experiment.sets import SETS
 from equicomir.representations import EncoderSettings
 
@@ -129,16 +130,16 @@ def test_every_method_has_a_line_with_its_success_and_interval(folder):
         assert row[6] == "0.25"
 
 
-def test_the_interval_is_that_of_the_protocol_and_never_empty():
-    rng = np.random.default_rng(0)
-    good, units = (rng.random((3, 40)) < 0.6).astype(float), [f"{n % 10}" for n in range(40)]
-    found = table1.with_ends(good, units)
-    generator = np.random.default_rng(0)
-    whole = difference(good, np.zeros(40), units, generator=generator).interval()
-    assert (found.low, found.high) == pytest.approx(whole)
-    none, every = (table1.with_ends(np.full((1, 40), value), units) for value in (0.0, 1.0))
-    assert (none.low, every.high) == (0, 1)
-    assert none.high == pytest.approx(1 - every.low) == pytest.approx(0.0876, abs=1e-3)  # Wilson
+def test_the_interval_is_that_of_the_protocol_and_never_empty(folder):
+    for of in methods.methods(folder):
+        units = runs.units_of(of.runs, of.data_set)
+        assert table1.success(of, "any") == rate(records.successes(of.runs), units)
+        for error in (0.0, None):
+            pairs = [[{**p, "corner_error": error} for p in run["pairs"]] for run in of.runs]
+            of_one = [{**run, "pairs": p} for run, p in zip(of.runs, pairs, strict=True)]
+            found = table1.success(replace(of, runs=of_one), "any")
+            assert found.estimate == (1.0 if error == 0 else 0.0)
+            assert 0 <= found.low < found.high <= 1
 
 
 def test_levels_have_columns_of_their_own(tmp_path):

@@ -355,6 +355,7 @@ def test_curves_must_be_one_or_one_a_modality(scenes):
         train(scenes, TINY, settings, quiet=True)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 def test_workers_change_nothing_and_augmentation_does(scenes):
     settings = replace(QUICK, steps=3)
     here = weights(train(scenes, TINY, settings, quiet=True).model)

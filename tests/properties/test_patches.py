@@ -123,6 +123,7 @@ def batches(generator, augmentation=None):
     return Batches(scenes, scalings, patch_places(scenes, 24), 3, 7, augmentation=augmentation)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 @pytest.mark.parametrize("augmentation", [None, EVERYTHING])
 def test_any_number_of_workers_gives_the_same_batches(rng, augmentation):
     made = batches(rng, augmentation)
