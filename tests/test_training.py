@@ -108,6 +108,7 @@ def test_the_objective_looks_only_inside_the_disk_and_only_at_what_the_filter_le
         ({"steps": 0}, "steps: expected at least 1"),
         ({"scenes_at_once": 0}, "scenes_at_once: expected at least 1"),
         ({"workers": -1}, "workers: expected 0 or more"),
+        ({"precision": "64-true"}, "precision: expected one of"),
         ({"curves": ("cubic",)}, "curves: expected one of"),
         ({"curves": ()}, "curves: expected one of"),
     ],

@@ -43,6 +43,7 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
 def _shared(norm: nn.BatchNorm2d | nn.BatchNorm3d, x: Tensor) -> Tensor:
     """Batch normalisation in training, with statistics of all processes."""
+    given, x = x.dtype, x.to(norm.weight.dtype)  # which autocast has made shorter
     axes = [axis for axis in range(x.ndim) if axis != 1]
     shape = (1, -1, *(1 for _ in axes[1:]))
     mean = mean_over_processes(x.mean(axes))
@@ -56,7 +57,7 @@ def _shared(norm: nn.BatchNorm2d | nn.BatchNorm3d, x: Tensor) -> Tensor:
         norm.running_mean.lerp_(mean, norm.momentum or 0.1)
         norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum or 0.1)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    return x * scale.view(shape) + (norm.bias - mean * scale).view(shape)
+    return (x * scale.view(shape) + (norm.bias - mean * scale).view(shape)).to(given)
 
 
 def _alone(norm: nn.Module) -> bool:

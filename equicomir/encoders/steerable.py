@@ -154,6 +154,7 @@ class FourierActivation(nn.Module):
         """Mean and variance of each field's function, (fields,) each."""
         if not self.training:
             return self.running_mean, self.running_var
+        x = x.to(self.weight.dtype)  # autocast has made it shorter
         mean = mean_over_processes(x[:, :, 0].mean((0, 2, 3)))
         # Parseval: the mean square of a function is the sum of its squared coefficients. Less the
         # mean first: the difference of two great squares would not be exact, nor surely positive.

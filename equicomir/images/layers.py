@@ -126,7 +126,8 @@ def with_layers(images: Images, layers: Sequence[Layer]) -> Images:
         (torch.Size([1, 5, 8, 8]), True)
     """
     check_tensor("images", images, "batch channels height width")
-    return torch.cat([images, *(layer(images) for layer in layers)], dim=1)
+    with torch.autocast(images.device.type, enabled=False):  # derivatives of a few bits say little
+        return torch.cat([images, *(layer(images) for layer in layers)], dim=1)
 
 
 def frequencies_of(channels: int, layers: Sequence[Layer]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from equicomir.images.pairs import Scene
 from equicomir.representations import EncoderSettings, Representations
 from equicomir.training.run import Run, Trained, Validate
-from equicomir.training.settings import TrainingSettings
+from equicomir.training.settings import Precision, TrainingSettings
 from equicomir.training.start import Loss, Penalty
 from equicomir.training.watching import Watch
 
@@ -88,6 +88,7 @@ def train(
             folder if seen else None,
             len(run.losses),
             settings.batch,
+            before=run.before,
             told=run.progress,
             label=label,
             quiet=quiet or not seen,
@@ -98,11 +99,11 @@ def train(
     return run.end()
 
 
-def _own_fabric(precision: str) -> Fabric:
+def _own_fabric(precision: Precision) -> Fabric:
     """One process, on a GPU where there is one; or what ``fabric run`` has set up for a script."""
     if os.environ.get("LT_CLI_USED"):  # it has started the processes, and knows the options
         return Fabric()
-    fabric = Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric = Fabric(devices=1, precision=precision)
     fabric.launch()
     return fabric
 

@@ -60,6 +60,21 @@ class Trained:
     validations: list[tuple[int, float]] = field(default_factory=list)
 
 
+class _AsTheyAre(nn.Module):
+    """A model that is given its images by a function, which Fabric does not look into: in mixed
+    precision it casts all tensors, and layers of derivatives are made of images before autocast
+    shortens anything.
+    """
+
+    def __init__(self, model: Representations) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Callable[[], Sequence[Stack]], modalities: Sequence[str]) -> Stack:
+        seen: Stack = self.model(images(), modalities)
+        return seen
+
+
 class Run:
     """Everything that changes while a run goes on.
 
@@ -97,7 +112,7 @@ class Run:
         if isinstance(self.loss, nn.Module):
             learned += fabric.to_device(self.loss).parameters()
         self.network, self.optimiser = fabric.setup(
-            self.model, torch.optim.Adam(learned, lr=settings.learning_rate)
+            _AsTheyAre(self.model), torch.optim.Adam(learned, lr=settings.learning_rate)
         )
         self.total = settings.steps
         self.losses: list[float] = []
@@ -196,7 +211,7 @@ class Run:
         # another process draws the batches, whose start draws a number here.
         torch.manual_seed(mixed_seed(self.settings.seed, step, self.fabric.global_rank))
         patches = [self.fabric.to_device(images) for images in patches]
-        seen = self.network(patches, draw.modalities)
+        seen = self.network(lambda: patches, draw.modalities)
         straight = turn_back(seen, self.fabric.to_device(draw.degrees))
         every = from_all_processes(straight)
         of_batch = (self.coarse if self._at_first(step) else self.loss)(every)
@@ -205,7 +220,13 @@ class Run:
         self.optimiser.zero_grad()
         self.fabric.backward(of_batch)
         if self.settings.clip is not None:
-            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.settings.clip)
+            self.fabric.clip_gradients(
+                self.network,
+                self.optimiser,
+                max_norm=self.settings.clip,
+                # In 16 bits they now and then are, and then the step is left out.
+                error_if_nonfinite=False,
+            )
         self.optimiser.step()
         self.losses.append(float(of_batch.detach()))
         if not math.isfinite(self.losses[-1]):
@@ -294,6 +315,7 @@ class Run:
             "seconds": self.before + time.perf_counter() - self.begun,
             "validations": self.validations,
             "progress": self.progress,
+            "scaler": self.fabric.strategy.precision.state_dict(),
         }
         try:
             write_checkpoint(self.folder, tensors, facts)
@@ -350,6 +372,8 @@ class Run:
             state.setdefault(int(number), {})[part] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        if facts.get("scaler"):  # of 16 bits alone
+            self.fabric.strategy.precision.load_state_dict(facts["scaler"])
         self.averaged, self.best = named.get("averaged", {}), named.get("best", {})
         self.losses = [float(loss) for loss in tensors["losses"].tolist()]
         self.total, self.before = facts["total"], facts["seconds"]

@@ -13,6 +13,9 @@ from equicomir.training.schedule import Schedule
 #: Those of :mod:`equicomir.losses.similarity` that have nothing to learn.
 Similarity = Literal["negative_mse", "gaussian", "negative_l1", "cosine", "correlation", "angular"]
 
+#: How numbers are computed, as Lightning Fabric names it.
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
 #: What does not change the weights: a run may go on with other values of these.
 INDIFFERENT = ("workers", "checkpoint_seconds", "minutes")
 
@@ -53,8 +56,8 @@ class TrainingSettings:
         clip: greatest norm of the gradient; None clips nothing.
         average: decay a step of the exponential moving average of the weights, which then are
             the model's, such as 0.99; 0 takes the last weights.
-        precision: as Lightning Fabric names it: ``"32-true"``, or on a GPU ``"bf16-mixed"`` and
-            ``"16-mixed"``. On a CPU shorter types have been seen 30 times slower.
+        precision: one of :data:`Precision`; the mixed ones are for GPUs. On a CPU shorter types
+            have been seen 30 times slower, and ``"16-mixed"`` is not there.
         validations: how often the model is asked how well it registers; the best is kept.
         patience: validations without a better one after which the run ends; None never.
         workers: processes that cut patches ahead, which pays where a GPU would wait for them;
@@ -84,7 +87,7 @@ class TrainingSettings:
     warm_up: int = 0
     clip: float | None = None
     average: float = 0.0
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     validations: int = 0
     patience: int | None = None
     workers: int = 0
@@ -120,6 +123,7 @@ class TrainingSettings:
             ("schedule", (self.schedule,), get_args(Schedule)),
             ("high_pass_family", (self.high_pass_family,), get_args(HighPass)),
             ("similarity", (self.similarity,), get_args(Similarity)),
+            ("precision", (self.precision,), get_args(Precision)),
         ):
             for value in values:
                 if value not in known:

@@ -77,6 +77,7 @@ class Watch:
         folder: gets ``progress.csv``; no file if None.
         done: steps that an earlier, broken run had done: its lines up to there are kept.
         pairs: a step.
+        before: seconds that it had taken.
         told: the :meth:`digest` of those lines; empty where nobody noted it.
         label: before the progress line.
         quiet: no progress line.
@@ -93,12 +94,14 @@ class Watch:
         done: int,
         pairs: int,
         *,
+        before: float = 0.0,
         told: str = "",
         label: str = "training",
         quiet: bool = False,
         tensorboard: bool = False,
     ) -> None:
         self.pairs, self.begun, self.first = pairs, time.perf_counter(), done
+        self.before = before
         self.line: dict[str, Any] = {}
         self.rank = math.nan
         self.written = hashlib.sha256()
@@ -157,7 +160,7 @@ class Watch:
         """
         seconds = time.perf_counter() - self.begun
         speed = (step - self.first) * self.pairs / seconds
-        self.line.update(step=step, seconds=round(seconds, 3), loss=loss)
+        self.line.update(step=step, seconds=round(self.before + seconds, 3), loss=loss)
         self.line.update(learning_rate=learning_rate, pairs_a_second=round(speed, 1))
         self.rank = self.line.get("effective_rank", self.rank)
         said = f"loss {loss:.3f}  rank {self.rank:.1f}"
