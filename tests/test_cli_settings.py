@@ -61,12 +61,28 @@ OTHER = {
 STANDARD = {TrainingSettings: TrainingSettings(minutes=10.0), EncoderSettings: EncoderSettings()}
 
 
+#: What changes something only beside another setting, which is then so.
+BESIDE = {
+    "warm_up": {"schedule": "cosine"},
+    "patience": {"validations": 3},
+    "unfiltered": {"high_pass_cutoff": 0.2},
+    "coarse_first": {"high_pass_cutoff": 0.2},
+}
+
+
 @st.composite
 def settings(draw, kind):
     """Settings of which some are not as by default."""
     names = [f.name for f in fields(kind) if f.name in OTHER]
     changed = draw(st.lists(st.sampled_from(names), unique=True, max_size=6))
-    return replace(STANDARD[kind], **{name: draw(st.sampled_from(OTHER[name])) for name in changed})
+    values = {name: draw(st.sampled_from(OTHER[name])) for name in changed}
+    return replace(STANDARD[kind], **{**values, **beside(changed)})
+
+
+def beside(changed):
+    """What the changed settings need."""
+    needed = [BESIDE.get(name, {}) for name in changed]
+    return {name: value for one in needed for name, value in one.items()}
 
 
 def words(values):
@@ -113,7 +129,7 @@ def test_every_setting_can_be_typed(training, encoders):
 def test_each_setting_is_heard_alone(name):
     kind = TrainingSettings if hasattr(TrainingSettings, name) else EncoderSettings
     for value in OTHER[name]:
-        wanted = replace(STANDARD[kind], **{name: value})
+        wanted = replace(STANDARD[kind], **{name: value}, **beside([name]))
         options = typed(*words(wanted))
         assert wanted in (options.training, options.encoders)
         assert wanted != STANDARD[kind]
@@ -122,12 +138,12 @@ def test_each_setting_is_heard_alone(name):
 @given(settings(TrainingSettings), settings(EncoderSettings), st.data())
 def test_the_command_line_goes_before_the_file(tmp_path_factory, training, encoders, data):
     path = tmp_path_factory.mktemp("s") / "s.json"
-    write_settings(path, replace(training, augmentation=None), encoders)
+    write_settings(path, training := replace(training, augmentation=None), encoders)
     name = data.draw(st.sampled_from(["seed", "steps", "curves", "clip", "warm_up", "schedule"]))
-    value = data.draw(st.sampled_from(OTHER[name]))
-    only = words(replace(STANDARD[TrainingSettings], **{name: value}))
+    said = {name: data.draw(st.sampled_from(OTHER[name])), **beside([name])}
+    only = words(replace(STANDARD[TrainingSettings], **said))
     options = typed("--settings", str(path), *only)
-    assert options.training == replace(training, augmentation=None, **{name: value})
+    assert options.training == replace(training, **said)
     assert options.encoders == encoders
 
 

@@ -128,6 +128,17 @@ class TrainingSettings:
             for value in values:
                 if value not in known:
                     raise ValueError(f"{name}: expected one of {known}, got {value!r}.")
+        for name, value, needs, there in (
+            ("warm_up", self.warm_up, 'schedule="cosine"', self.schedule == "cosine"),
+            ("patience", self.patience, "validations above 0", self.validations > 0),
+            ("unfiltered", self.unfiltered, "a high_pass_cutoff", self.high_pass_cutoff),
+            ("coarse_first", self.coarse_first, "a high_pass_cutoff", self.high_pass_cutoff),
+        ):
+            if value and not there:
+                raise ValueError(
+                    f"{name}: expected {needs} with it, without which it changes nothing, got "
+                    f"{value} alone."
+                )
 
 
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:

@@ -63,7 +63,7 @@ def objective(settings: TrainingSettings) -> Loss:
 
 def coarse(settings: TrainingSettings) -> TrainingSettings:
     """The settings whose objective the first steps have, where ``coarse_first`` is above 0."""
-    return replace(settings, high_pass_cutoff=None, coarse_first=0.0)
+    return replace(settings, high_pass_cutoff=None, coarse_first=0.0, unfiltered=0.0)
 
 
 def penalty_of(settings: TrainingSettings) -> Penalty | None:
