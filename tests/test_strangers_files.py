@@ -14,10 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import few
 from test_training_survival import QUICK, TINY, noise
 
 from equicomir.allowance import check_size
 from equicomir.commands.points import read_points
+from equicomir.encoders.encoder import kernel_values
+from equicomir.encoders.groups import parse_group
 from equicomir.evaluation import records
 from equicomir.evaluation.displacements import read_pairs
 from equicomir.images.intensities import Scaling
@@ -121,6 +126,7 @@ TOO_MUCH = {
     "a million levels": {"widths": [1] * 100_000},
     "wide kernels": {"kernel_size": 100_001},
     "a large group": {"group": "C100000"},
+    "many bases": {"group": "C64", "widths": [1] * 16, "kernel_size": 5},
     "no end": {"widths": [HUGE]},
     "half a channel": {"widths": [1.5]},
     "many representations": {"representation_channels": 10**9},
@@ -173,6 +179,23 @@ def test_settings_that_mean_nothing_are_refused(folder, part, values):
 def test_small_settings_of_all_families_are_still_allowed():
     for kind in ({"group": "C16", "widths": (4, 8, 16)}, {"family": "plain", "widths": (16, 32)}):
         check_size(EncoderSettings(**kind), [3, 1, 1])
+
+
+@few(8)
+@given(
+    st.sampled_from(["C1", "C4", "C8", "D4", "SO(2)", "O(2)"]),
+    st.sampled_from([3, 5, 7]),
+    st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    st.integers(1, 3),
+)
+def test_no_network_holds_more_kernels_and_bases_than_were_counted(group, taps, widths, channels):
+    settings = EncoderSettings(group=group, kernel_size=taps, widths=tuple(widths))
+    network = settings.make(channels, generator=torch.Generator().manual_seed(0))
+    bases = sum(x.numel() for name, x in network.named_buffers() if ".basis" in name)
+    kernels = [m.kernel().numel() for m in network.modules() if hasattr(m, "kernel")]
+    counted = kernel_values(channels, 1, widths, taps, parse_group(group).field_size)
+    assert len(kernels) >= len(widths)
+    assert bases + sum(kernels) <= counted <= 8 * (bases + sum(kernels))  # a bound that says much
 
 
 DEEP = [b"[" * 200_000, b'{"a":' * 200_000, b'{"a": 1, "a": 2}', b"\xff\xfe", b"", b"3"]

@@ -7,7 +7,7 @@ from torch import nn
 
 from equicomir.shapes import Images, check_tensor
 
-#: Numbers in all kernels of a model, expanded, and in a basis of its kernels: 1 GiB of float32.
+#: Numbers in all kernels of a model, expanded, and in their bases: 1 GiB of float32.
 #: Nothing larger is built, whatever a file asks for.
 MOST_VALUES = 2**28
 MOST_LEVELS = 16  # of resolution: an image has no more
@@ -143,13 +143,11 @@ def check_architecture(
             f"kernel_size: expected an odd number, got {kernel_size}; "
             f"the nearest is {abs(kernel_size) + 1}."
         )
-    # A basis of kernels between two fields has about as many elements as a field has taps.
-    basis = field_size**3 * kernel_size**4
     values = kernel_values(in_channels, representation_channels, widths, kernel_size, field_size)
-    if max(basis, values) > MOST_VALUES:
+    if values > MOST_VALUES:
         raise ValueError(
             f"widths, kernel_size, group: expected kernels of at most {MOST_VALUES} numbers, got "
-            f"{min(max(basis, values), 10**99):.0e}; choose fewer fields or smaller kernels."
+            f"{min(values, 10**99):.0e}; choose fewer fields or smaller kernels."
         )
 
 
@@ -160,7 +158,10 @@ def kernel_values(
     kernel_size: int,
     field_size: int,
 ) -> int:
-    """How many numbers the expanded kernels of a U-Net hold, without building it.
+    """How many numbers the kernels of a U-Net and their bases hold, without building it.
+
+    A basis of kernels between two fields is counted with (taps + 3) / 2 elements for each channel
+    of a field, which no group of escnn's exceeds; each convolution between fields keeps its own.
 
     Args:
         in_channels: of the image.
@@ -170,14 +171,17 @@ def kernel_values(
         field_size: channels of a feature field.
 
     Returns:
-        Their number; biases and statistics are not counted.
+        Their number, at most; biases and statistics are not counted.
 
     Example:
         >>> kernel_values(1, 1, (1, 1), 3, field_size=4)
-        488
+        11680
     """
     channels, taps = [width * field_size for width in widths], kernel_size**2
     steps = list(pairwise(channels))
     down = sum(fine * coarse * taps + coarse * coarse * taps for fine, coarse in steps)
     up = sum(coarse * fine + fine * fine * taps for fine, coarse in steps)
-    return in_channels * channels[0] * taps + down + up + channels[0] * representation_channels
+    ends = in_channels * channels[0] * taps + channels[0] * representation_channels
+    between = field_size * (taps + 3) // 2 * field_size**2 * taps + 2 * field_size**3
+    of_ends = in_channels * (taps + 3) * field_size * taps + 2 * field_size
+    return ends + down + up + 3 * len(steps) * between + of_ends
