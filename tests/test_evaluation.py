@@ -249,7 +249,7 @@ def test_equivariance_error_ranks_steerable_below_plain(generator, degrees):
     ]
     assert errors[0] < 1e-5
     assert errors[2] > 0.05
-    assert errors[3] > errors[1] > 1e-3  # between the group's angles nothing is exact
+    assert min(errors[1], errors[3]) > 1e-3  # between the group's angles nothing is exact
 
 
 def test_a_planted_rotation_error_is_measured_as_what_it_is(rng):

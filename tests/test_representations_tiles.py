@@ -12,6 +12,7 @@ from strategies import architectures, seeds
 from torch.nn.functional import interpolate
 
 from equicomir import tiles, windows
+from equicomir.encoders.steerable import FourierActivation
 from equicomir.images.files import open_image
 from equicomir.images.intensities import Scaling
 from equicomir.images.opened import ImageFile
@@ -40,11 +41,13 @@ def model_of(settings, channels=1, dtype=torch.float64, seed=0):
 
 
 def open_model(settings, channels=1, seed=0):
-    """A network without ReLU, which is closed along some paths and would hide what they carry."""
+    """A network without ReLU and ELU, which are closed along some paths, the ELU where it is -1 to
+    the last digit, and would hide what they carry.
+    """
     model = model_of(settings, channels, seed=seed)
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, torch.nn.ReLU):
+            if isinstance(child, torch.nn.ReLU | FourierActivation):
                 setattr(module, name, torch.nn.Identity())
     return model
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import architectures, cases, seeds
 
@@ -243,6 +243,7 @@ def test_shifts_by_the_pooling_stride_commute_away_from_the_border(
     inside = (..., slice(24, 40), slice(24, 40))
     even = of_moved - moved_after
     spread = moved_after[inside].std()
+    assume(spread > 1e-3)  # of weights that close every path nothing is to be seen
     assert even[inside].abs().max() < 1e-4 * spread
     assert odd[inside].abs().max() > 1e-3 * spread  # an odd shift does not: the test can fail
 

@@ -305,13 +305,15 @@ def test_the_summit_knows_no_order_and_a_climb_with_one_image_held_does(
     one, other = (view(measure, x[None], None) for x in (fixed, moving))
     top = summit(measure, one, other, start)
     back = summit(measure, other, one, np.linalg.inv(start))
-    assert corner_error(top, np.linalg.inv(back), WIDTH) < 0.02
+    assert corner_error(top, np.linalg.inv(back), WIDTH) < 0.005
     ways = [
         summit_of_one(measure, one, other, start),
         np.linalg.inv(summit_of_one(measure, other, one, np.linalg.inv(start))),
     ]
-    assert corner_error(*ways, WIDTH) > 0.02  # the plain control
-    assert height_at(measure, one, other, top) > height_at(measure, one, other, start) - 1e-3
+    assert corner_error(*ways, WIDTH) > 0.005  # the plain control
+    # Halfway between two tops is a little below each.
+    heights = [height_at(measure, one, other, matrix) for matrix in (top, start)]
+    assert heights[0] > 0.98 * heights[1]
 
 
 def summit_of_one(measure, fixed, moving, start):

@@ -87,14 +87,16 @@ def test_what_is_a_cubic_of_the_moving_image_is_predicted_and_noise_is_not(
     )
     fixed = np.polyval([*powers, 0.5], moving.mean(axis=0))
     masks = everywhere, everywhere
-    assert prediction(np.eye(3), fixed, moving, *masks) == pytest.approx(1)
+    # Brightness beyond three standard deviations is taken for that: not all of the cubic is seen.
+    assert prediction(np.eye(3), fixed, moving, *masks) == pytest.approx(1, abs=1e-3)
     assert prediction(np.eye(3), noise, moving, *masks) < 0.3
     assert prediction(rigid(90, centre=image_centre(*SIZE)), fixed, moving, *masks) < 0.3
     # What the moving image is where it is not seen says nothing.
     hidden = everywhere.copy()
     hidden[:9] = False
     spoiled = np.where(hidden, moving, 7.0)
-    assert prediction(np.eye(3), fixed, spoiled, everywhere, hidden) == pytest.approx(1)
+    seen = prediction(np.eye(3), fixed, spoiled, everywhere, hidden)
+    assert seen == pytest.approx(1, abs=1e-3)
 
 
 @given(angles, st.tuples(st.floats(-9, 9), st.floats(-9, 9)), seeds(), st.integers(3, 8))
