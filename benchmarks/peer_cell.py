@@ -5,6 +5,7 @@ ends its process takes no other with it. A method that learns is trained by anot
 """
 
 import json
+import multiprocessing
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 import peer_sets
 import torch
+from joblib.externals.loky import get_reusable_executor
 from peer_list import BY_NAME, Peer, does_not_run, grey, set_up
 
 from equicomir.evaluation import records
@@ -174,6 +176,9 @@ def measure(cell: Cell) -> None:
                 trained=_trained(cell),
                 commit=commit(),
             )
+    if multiprocessing.active_children():
+        # Those of joblib would wait five minutes for more to do, and this process for them.
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def say_missing(cell: Cell, reason: str) -> None:
