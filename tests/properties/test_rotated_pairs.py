@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import cases, seeds
 
@@ -114,6 +114,8 @@ def test_the_penalty_is_zero_for_what_the_group_holds_and_not_for_the_rest(group
         between = equivariance_penalty(encoder, x, quarters + 45)
         control = plain(widths=(1, 2), generator=generator).double().eval()
         of_control = equivariance_penalty(control, x, quarters)
+        # A network whose every path is closed holds whatever one likes.
+        assume(min(network(x).std() for network in (encoder, control)) > 1e-3)
     assert turned < 1e-10
     assert of_control > 1e-3
     assert between > 1e-3
