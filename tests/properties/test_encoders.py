@@ -1,5 +1,6 @@
 """The laws of every encoder; each is shown to fail for the plain control or a planted fault."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -20,7 +21,12 @@ from equicomir.encoders.roto_translation import (
 from equicomir.encoders.steerable import SteerableConvolution, steerable
 from equicomir.encoders.tiramisu import tiramisu
 from equicomir.evaluation.equivariance import equivariance_error
-from equicomir.properties import mirror_error, quarter_turn, quarter_turn_error
+from equicomir.properties import (
+    mirror_error,
+    quarter_turn,
+    quarter_turn_error,
+    relative_error,
+)
 
 EXACT, FAR = 1e-5, 1e-2
 GROUPS = ["C4", "C8", "C16", "D4", "D8", "SO(2)", "O(2)"]
@@ -49,6 +55,16 @@ def measured(error, encoder, case, **more):
     return error(encoder, case, channels=encoder.in_channels, **size, **more)
 
 
+def exact(encoder, case):
+    """What float32 allows: a few times what rounding does to these weights and this image."""
+    size = case.blocks * encoder.size_multiple + encoder.size_offset
+    x = case.images(case.batch, encoder.in_channels, size, torch.float32)
+    short, long = (copy.deepcopy(encoder).to(kind) for kind in (torch.float32, torch.float64))
+    with torch.no_grad():
+        seen, expected = short.train(case.training)(x), long.train(case.training)(x.double())
+    return max(EXACT, 4 * relative_error(seen.double(), expected))
+
+
 def moved(encoder, generator):
     """The encoder with other weights and statistics than it began with."""
     with torch.no_grad():
@@ -67,7 +83,7 @@ def test_quarter_turns_are_exact_with_any_weights_and_statistics(
     make, architecture, generator, case
 ):
     encoder = moved(make(**architecture, generator=generator), generator)
-    assert measured(quarter_turn_error, encoder, case) < EXACT
+    assert measured(quarter_turn_error, encoder, case) < exact(encoder, case) < FAR
 
 
 @pytest.mark.parametrize("make", WITH_QUARTER_TURNS)
@@ -94,7 +110,7 @@ def test_a_group_without_quarter_turns_fails(group, architecture, generator, cas
     encoder = moved(steerable(**architecture, group=group, generator=generator), generator)
     error = measured(quarter_turn_error, encoder, case)
     if group in ("C2", "C6") and case.quarter_turns == 2:
-        assert error < EXACT
+        assert error < exact(encoder, case)
     else:
         assert error > FAR
 
@@ -130,7 +146,7 @@ def test_a_wrong_parity_fails(generator, case):
 def test_groups_with_mirrors_mirror_and_others_do_not(group, architecture, generator, case):
     encoder = moved(steerable(**architecture, group=group, generator=generator), generator)
     error = measured(mirror_error, encoder, case)
-    assert error > FAR if group == "C8" else error < EXACT
+    assert error > FAR if group == "C8" else error < exact(encoder, case)
 
 
 def fields_turned(x, times, frequencies, group):
@@ -156,7 +172,7 @@ def test_typed_inputs_turn_with_what_they_hold(group, frequencies, generator, ca
         generator=generator,
     )
     turn = partial(fields_turned, frequencies=frequencies, group=group)
-    assert measured(quarter_turn_error, encoder, case, act=turn) < EXACT
+    assert measured(quarter_turn_error, encoder, case, act=turn) < exact(encoder, case)
     if any(frequencies) and case.quarter_turns != 2:
         # Turned as if the channels were scalars, the law is broken: the types mean something.
         assert measured(quarter_turn_error, encoder, case) > FAR
