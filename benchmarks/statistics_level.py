@@ -63,7 +63,7 @@ class Study:
     seed_scene: float = 0.02
     hard_pairs: float = 0.5
     places: str = ""
-    reach: float = BLOCK
+    reach: float = float(BLOCK)
 
     def truth(self) -> float:
         """The true difference: probabilities end at 0 and 1, which takes a little of the effect."""
@@ -106,7 +106,7 @@ FIELDS = tuple(
         "tissue_core_bright_field_second_harmonic_128",
         "fly_cells_channel_d_channel_r_128",
     )
-    for reach in (1.0, BLOCK, 2.5)
+    for reach in (1.0, float(BLOCK), 2.5)
 )
 
 

@@ -4,8 +4,8 @@ A unit is a scene (patient, core, field) where there are enough of them. With fe
 divided, and the result says so: "within this field", "within this patient".
 """
 
-import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 from equicomir.evaluation.displacements import TestPair
 
@@ -14,7 +14,7 @@ Units = Callable[[Sequence[TestPair]], list[str]]
 
 #: Side of a block, in widths: a patch, turned by any angle and moved as far as any, has its
 #: context within it if the patch lies in its middle.
-BLOCK = 1.6
+BLOCK = Fraction(8, 5)
 #: Neighbouring slices that are one unit.
 RUN = 5
 
@@ -46,8 +46,9 @@ def blocks(pairs: Sequence[TestPair]) -> list[str]:
     """
     found = []
     for pair in pairs:
-        side, middle = BLOCK * pair.width, (pair.width - 1) / 2
-        row, column = (math.floor((at + middle) / side) for at in (pair.row, pair.column))
+        # In half pixels and fractions: no rounding decides of a middle on an edge.
+        side, ends = 2 * BLOCK * pair.width, pair.width - 1
+        row, column = ((2 * at + ends) // side for at in (pair.row, pair.column))
         found.append(f"{pair.scene} {row} {column}")
     return found
 

@@ -70,6 +70,6 @@ def test_a_point_outside_the_mask_shows(seed, degrees, shift):
     ignored = overlap_points(fixed_mask, np.ones_like(seen), matrix, most=256)
     assume(len(loop_over_points(fixed_mask, np.ones_like(seen), matrix)) > len(right))
     assert not np.array_equal(ignored, right)
-    assume(max(map(abs, shift)) > 1)
+    assume(max(map(abs, shift)) > 1 and abs(degrees) < 150)  # half a turn is its own inverse
     turned_round = overlap_points(fixed_mask, seen, inverse(matrix), most=256)
     assert not np.array_equal(turned_round, right)

@@ -1,6 +1,7 @@
 """Which pairs are independent: laws of the units over which an interval is taken."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import given
@@ -57,12 +58,12 @@ def test_a_block_is_a_square_of_one_scene(listed):
 
 @given(pairs, st.integers(1, 300))
 def test_the_middle_of_a_patch_says_which_block_it_is_in(listed, width):
-    """In whole numbers of half pixels, so that no rounding decides."""
+    """In fractions, so that no rounding decides."""
     listed = [replace(pair, width=width) for pair in listed]
-    side = 2 * BLOCK * width
+    side = 2 * Fraction(8, 5) * width
     middles = [[2 * at + width - 1 for at in (pair.row, pair.column)] for pair in listed]
     expected = [
-        f"{pair.scene} {int(row // side)} {int(column // side)}"
+        f"{pair.scene} {row // side} {column // side}"
         for pair, (row, column) in zip(listed, middles, strict=True)
     ]
     assert blocks(listed) == expected
