@@ -55,14 +55,23 @@ def measured(error, encoder, case, **more):
     return error(encoder, case, channels=encoder.in_channels, **size, **more)
 
 
-def exact(encoder, case):
-    """What float32 allows: a few times what rounding does to these weights and this image."""
+def seen_by(encoder, case, kind=torch.float32):
+    """What an encoder in a type makes of a case's images."""
     size = case.blocks * encoder.size_multiple + encoder.size_offset
     x = case.images(case.batch, encoder.in_channels, size, torch.float32)
-    short, long = (copy.deepcopy(encoder).to(kind) for kind in (torch.float32, torch.float64))
     with torch.no_grad():
-        seen, expected = short.train(case.training)(x), long.train(case.training)(x.double())
-    return max(EXACT, 4 * relative_error(seen.double(), expected))
+        return copy.deepcopy(encoder).to(kind).train(case.training)(x.to(kind))
+
+
+def exact(encoder, case):
+    """What float32 allows: a few times what rounding does to these weights and this image."""
+    short, long = (seen_by(encoder, case, kind) for kind in (torch.float32, torch.float64))
+    return max(EXACT, 4 * relative_error(short.double(), long))
+
+
+def is_open(encoder, case):
+    """Whether it shows anything: weights may be such that ReLU closes every path."""
+    return seen_by(encoder, case).std() > 1e-3
 
 
 def moved(encoder, generator):
@@ -108,6 +117,7 @@ def test_images_need_not_be_square(generator, case, blocks):
 @given(architectures(), seeds(), cases())
 def test_a_group_without_quarter_turns_fails(group, architecture, generator, case):
     encoder = moved(steerable(**architecture, group=group, generator=generator), generator)
+    assume(is_open(encoder, case))
     error = measured(quarter_turn_error, encoder, case)
     if group in ("C2", "C6") and case.quarter_turns == 2:
         assert error < exact(encoder, case)
@@ -118,6 +128,7 @@ def test_a_group_without_quarter_turns_fails(group, architecture, generator, cas
 @given(architectures(), seeds(), cases())
 def test_the_plain_control_fails(architecture, generator, case):
     encoder = plain(**architecture, generator=generator)
+    assume(is_open(encoder, case))
     assert measured(quarter_turn_error, encoder, case) > FAR
     assert measured(mirror_error, encoder, case) > FAR
 
@@ -134,6 +145,7 @@ def test_tiramisu_fails(rng):
 def test_a_wrong_parity_fails(generator, case):
     """A planted fault: one row and column cut off inside, as a 3 x 3 stride of two would."""
     encoder = steerable(widths=(1, 1), generator=generator)
+    assume(is_open(encoder, case))
 
     def shifted(x):
         return encoder(x).roll(1, dims=-1)
@@ -145,6 +157,7 @@ def test_a_wrong_parity_fails(generator, case):
 @given(architectures(), seeds(), cases())
 def test_groups_with_mirrors_mirror_and_others_do_not(group, architecture, generator, case):
     encoder = moved(steerable(**architecture, group=group, generator=generator), generator)
+    assume(is_open(encoder, case))
     error = measured(mirror_error, encoder, case)
     assert error > FAR if group == "C8" else error < exact(encoder, case)
 
@@ -171,6 +184,7 @@ def test_typed_inputs_turn_with_what_they_hold(group, frequencies, generator, ca
         kernel_size=3,
         generator=generator,
     )
+    assume(is_open(encoder, case))
     turn = partial(fields_turned, frequencies=frequencies, group=group)
     assert measured(quarter_turn_error, encoder, case, act=turn) < exact(encoder, case)
     if any(frequencies) and case.quarter_turns != 2:
