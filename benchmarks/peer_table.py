@@ -17,6 +17,8 @@ from equicomir.evaluation.records import Record
 from equicomir.experiment.rows import pair_of
 
 REACHES = 0.9  # of the pairs
+#: The lines of each set and width.
+Tables = dict[tuple[str, int], list["Line"]]
 COMMAND = "python benchmarks/peers.py --data DATA"
 
 
@@ -143,36 +145,49 @@ def _rate(outcomes: Sequence[Outcome]) -> str:
     return f"{100 * s.success:.0f} ({100 * s.low:.0f} to {100 * s.high:.0f})"
 
 
-def _overview(tables: dict[tuple[str, int], list[Line]]) -> str:
-    """Level any, or the only one there is, of every set and width beside each other."""
-    head = ["method", *(f"{name}, {width}" for name, width in tables)]
-    rows = []
-    for number, peer in enumerate(PEERS):
-        cells = []
-        for lines in tables.values():
-            line = lines[number]
-            level = "any" if any("any" in one.by_level for one in lines) else None
-            cells.append(_rate(line.outcomes(level)) or "-")
-        rows.append([f"`{peer.name}`", *cells])
-    return (
-        "## All at a glance\n\nSuccess in % (95 % interval) at level any, where the set has it; "
-        f"set and width in pixels.\n\n{_table(head, rows)}"
-    )
+def _of_each_set(tables: Tables) -> dict[str, dict[int, list[Line]]]:
+    found: dict[str, dict[int, list[Line]]] = {}
+    for (name, width), lines in tables.items():
+        found.setdefault(name, {})[width] = lines
+    return found
 
 
-def _reaches(tables: dict[tuple[str, int], list[Line]]) -> str:
+def _overview(tables: Tables) -> str:
+    """Level any, or the only one there is, of every method that was asked: a table a set."""
+    parts = [
+        "## All at a glance\n\nSuccess in % (95 % interval) at level any, where the set has it, by "
+        "the width in pixels."
+    ]
+    for name, by_width in _of_each_set(tables).items():
+        every = [line for lines in by_width.values() for line in lines]
+        level = "any" if any("any" in line.by_level for line in every) else None
+        rows = []
+        for number, peer in enumerate(PEERS):
+            rates = [_rate(lines[number].outcomes(level)) for lines in by_width.values()]
+            if any(rates):
+                rows.append([f"`{peer.name}`", *(rate or "-" for rate in rates)])
+        parts.append(f"### {name}\n\n{_table(['method', *map(str, by_width)], rows)}")
+    return "\n\n".join(parts)
+
+
+def _reaches(tables: Tables) -> str:
     """The smallest width at which enough pairs are registered at level any."""
-    sets = list(dict.fromkeys(name for name, _ in tables))
+    sets = {
+        name: by_width
+        for name, by_width in _of_each_set(tables).items()
+        if any("any" in line.by_level for lines in by_width.values() for line in lines)
+    }
     rows = []
     for number, peer in enumerate(PEERS):
         cells = []
-        for name in sets:
-            of_set = [(w, lines[number]) for (of, w), lines in tables.items() if of == name]
-            rates = {w: summarise(x).success for w, line in of_set if (x := line.outcomes("any"))}
+        for by_width in sets.values():
+            every = {width: lines[number].outcomes("any") for width, lines in by_width.items()}
+            rates = {width: summarise(x).success for width, x in every.items() if x}
             within = [width for width, rate in rates.items() if rate >= REACHES]
             none = f"above {max(rates)}" if rates else "-"
             cells.append(str(min(within)) if within else none)
-        rows.append([f"`{peer.name}`", *cells])
+        if set(cells) != {"-"}:
+            rows.append([f"`{peer.name}`", *cells])
     return (
         "## Reach\n\nThe smallest width, in pixels, of those asked for, at which "
         f"{100 * REACHES:.0f} % of the pairs are registered at level any.\n\n"
@@ -180,7 +195,7 @@ def _reaches(tables: dict[tuple[str, int], list[Line]]) -> str:
     )
 
 
-def _set_ups(tables: dict[tuple[str, int], list[Line]]) -> str:
+def _set_ups(tables: Tables) -> str:
     rows = []
     for number, peer in enumerate(PEERS):
         lines = [lines[number] for lines in tables.values()]
@@ -225,11 +240,11 @@ def _details(lines: Sequence[Line]) -> str:
     reference = summarise(ours.outcomes()).seconds if ours else math.nan
     head = ["method", *(f"level {level}" for level in levels), "pairs", "error px", "s a pair"]
     head += [f"x {OURS}", "core s", "MiB"]
-    rows = []
+    rows, missing = [], dict[str, list[str]]()
     for line in lines:
         cells = [f"`{line.peer.name}`"]
         if not line.by_level:
-            rows.append([*cells, line.missing, *[""] * (len(head) - 2)])
+            missing.setdefault(line.missing, []).append(f"`{line.peer.name}`")
             continue
         s = summarise(line.outcomes())
         ratio = s.seconds / reference
@@ -245,4 +260,5 @@ def _details(lines: Sequence[Line]) -> str:
                 f"{max(record['peak_mib'] for record in line.by_level.values()):.0f}",
             ]
         )
-    return _table(head, rows)
+    said = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in missing.items())
+    return _table(head, rows) + (f"\n\nNot in the table: {said}." if said else "")
