@@ -98,6 +98,15 @@ def test_a_window_of_a_tiff_is_the_same_read_alone_or_with_the_rest(folder, data
     check_tiff(folder, data.draw, PLAIN)
 
 
+@pytest.mark.parametrize("compression", PLAIN)
+def test_a_picture_of_bits_in_many_tiles_is_read(tmp_path, compression):
+    """Whose depth no tag tells, as it is the default; packing may make small tiles larger."""
+    array = pixels(torch.Generator().manual_seed(0), "bool", (1, 70, 50))
+    path = tmp_path / "bits.tif"
+    tifffile.imwrite(path, array[0], tile=(16, 16), compression=compression)
+    assert torch.equal(read_image(path), torch.from_numpy(array).float())
+
+
 @needs_codecs
 @given(st.data())
 def test_packed_tiffs_obey_the_same_law(folder, data):

@@ -222,8 +222,10 @@ def page_at(tiff: TiffFile, offset: int) -> TiffPage:
 def _one_bit(page: TiffPage) -> bool:
     """Whether so few bytes are stored that a page can be of 1 bit, as it says by default."""
     height, width = _piece_size(page)
-    most = len(page.databytecounts) * height * ((width + 7) // 8)
-    room = 0 if page.compression == 1 else most // 10 + 64
+    pieces = len(page.databytecounts)
+    most = pieces * height * ((width + 7) // 8)
+    # What packing adds to each piece: of those in use LZMA the most, 68 bytes and more.
+    room = 0 if page.compression == 1 else most // 10 + 96 * pieces
     return page.samplesperpixel == 1 and sum(page.databytecounts) <= most + room
 
 
