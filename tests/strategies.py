@@ -2,11 +2,12 @@
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 import torch
 
 from equicomir.properties import cases
 
-__all__ = ["architectures", "cases", "few", "seeds"]
+__all__ = ["architectures", "cases", "few", "seeds", "shows_something"]
 
 _QUICK = 15  # examples of a property in the profile that is meant where a test says fewer
 
@@ -34,3 +35,13 @@ def architectures() -> st.SearchStrategy[dict[str, object]]:
             "residual": st.booleans(),
         }
     )
+
+
+def shows_something(image: np.ndarray) -> bool:
+    """Whether much more than a corner is filled of a square image, (side, side): what no turn moves
+    out of sight. Under second harmonic some phantoms hold next to nothing.
+    """
+    middle = (len(image) - 1) / 2
+    rows, columns = (axis - middle for axis in np.ogrid[: len(image), : len(image)])
+    inner = image[rows**2 + columns**2 < (0.8 * middle) ** 2]
+    return bool((np.abs(inner - np.median(inner)) > 0.1 * np.ptp(image)).mean() > 0.05)

@@ -171,8 +171,10 @@ def test_a_file_cut_off_anywhere_is_told(name, data):
             kept = data.draw(st.integers(0, len(content) - 1))
             (folder / name).write_bytes(content[:kept])
             came = refused(folder, name)
-            # Only the line break at its end says nothing; and no line at all is no record.
-            whole = kept == len(content) - 1 and came == right
+            # Without its last line break nothing is lost, nor of a transform without the line that
+            # seals it, as other programs write them; and no line at all is no record.
+            seal = name == "transform.tfm" and b"sha256" not in content[:kept]
+            whole = (kept == len(content) - 1 or seal) and came == right
             assert isinstance(came, str) or whole or (name, came) == ("records.jsonl", [])
 
 

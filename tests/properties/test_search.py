@@ -8,7 +8,7 @@ import scipy.ndimage
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import few, seeds
+from strategies import few, seeds, shows_something
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
@@ -44,13 +44,6 @@ def planted(kind, modality, seed, degrees, shift, *, noise=False):
     if noise:
         views = [modality(image, generator=generator) for image in views]
     return *(image[0].double().numpy() for image in views), truth
-
-
-def shows_something(image):
-    """Whether much more than a corner is filled: what no turn moves out of sight."""
-    rows, columns = (axis - (WIDTH - 1) / 2 for axis in np.ogrid[:WIDTH, :WIDTH])
-    inner = image[rows**2 + columns**2 < (WIDTH / 2 - 8) ** 2]
-    return (np.abs(inner - np.median(inner)) > 0.1 * np.ptp(image)).mean() > 0.05
 
 
 def masked_pair(generator, channels, sides):
