@@ -93,7 +93,9 @@ def page(folder: Path) -> str:
     }
     if not any(line.by_level for lines in tables.values() for line in lines):
         raise ValueError(f"--records: expected records in {folder}, found none; run {COMMAND}.")
-    parts = [_HEAD, _overview(tables), _reaches(tables), _set_ups(tables)]
+    absent = ", ".join(f"`{name}`" for name in names() if name not in found)
+    said = [f"Not measured yet: {absent}."] if absent else []
+    parts = [_HEAD, *said, _overview(tables), _reaches(tables), _set_ups(tables)]
     for (name, width), lines in tables.items():
         modalities = next(r["settings"]["modalities"] for r in found[name] if r.get("settings"))
         within = (

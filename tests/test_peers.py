@@ -144,6 +144,7 @@ def test_the_table_says_what_the_records_say(tmp_path):
     rate = f"{100 * s.success:.0f} ({100 * s.low:.0f} to {100 * s.high:.0f})"
     assert len(few) < len(sift) < len([*one, *sift])
     assert row(text, "sift", "## All at a glance") == [rate]
+    assert "Not measured yet: `motor_neurons`, " in text
     glance = text[text.index("## All at a glance") : text.index("## Reach")]
     assert "| `sift` |" in glance
     assert "| `ants` |" not in glance
