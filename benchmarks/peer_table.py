@@ -115,8 +115,9 @@ def page(folder: Path) -> str:
 
 _HEAD = f"""# Peers, side by side
 
-Made by `{COMMAND}`, from its records alone: `python benchmarks/peers.py --table-only
---page docs/peers.md` makes it again. Every method is given two patches and a mask of each pair, and nothing else: no range of angles, no
+Made by `{COMMAND}`, from its records alone:
+`python benchmarks/peers.py --table-only --page docs/peers.md` makes it again.
+Every method is given two patches and a mask of each pair, and nothing else: no range of angles, no
 first guess. One that raises, or finds nothing, has failed that pair. Both directions of each set
 count, on parts that nothing was learned from or chosen on. `phantoms` are drawn, so that their
 truth has no error; `zcmir_examples` are four pairs of two instruments that the package zcmir
