@@ -129,9 +129,9 @@ average, with Wilson's 95 % interval over the pairs as if they were independent;
 median of the successes, over all levels. Levels 1 to 4 turn by at most 5, 10, 15 and 20 degrees,
 *any* by up to 180. Seconds are the median of a pair, representations included and training left
 out; `x {OURS}` is their ratio to the seconds of `{OURS}` at the same set and width, one after
-the other; *core s* are the mean processor seconds of a pair, over all processes and threads. MiB is the
-peak of memory of a process of its own and of those it starts (that of `identity` is what Python,
-torch and the images take; memory of a GPU is not in it). Where a method was given fewer pairs than
+the other; *core s* are the mean processor seconds of a pair, over all processes and threads. MiB
+is the peak of memory of a process of its own and of those it starts (that of `identity` is what
+Python, torch and the images take; memory of a GPU is not in it). Where a method was given fewer pairs than
 another, its interval is wider: compare intervals, not rates."""
 
 
