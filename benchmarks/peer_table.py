@@ -131,8 +131,8 @@ median of the successes, over all levels. Levels 1 to 4 turn by at most 5, 10, 1
 out; `x {OURS}` is their ratio to the seconds of `{OURS}` at the same set and width, one after
 the other; *core s* are the mean processor seconds of a pair, over all processes and threads. MiB
 is the peak of memory of a process of its own and of those it starts (that of `identity` is what
-Python, torch and the images take; memory of a GPU is not in it). Where a method was given fewer pairs than
-another, its interval is wider: compare intervals, not rates."""
+Python, torch and the images take; memory of a GPU is not in it). Where a method was given
+fewer pairs than another, its interval is wider: compare intervals, not rates."""
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
