@@ -39,6 +39,7 @@ toc_object_entries_show_parents = "hide"
 
 # A test runs the notebook; the site shows what is stored in it.
 nb_execution_mode = "off"
+smartquotes_action = "qe"  # quotes and ellipses; `--option` in a sentence stays what one types
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
