@@ -18,12 +18,11 @@ VALUES = st.one_of(
 def pairs(draw):
     names = draw(st.lists(st.text(min_size=1, max_size=4), max_size=4, unique=True))
     names = [name for name in names if name != "count"]
-    count = draw(st.integers(1, 5)) if names else 0
-    few = {name: draw(st.booleans()) for name in names}  # a column of texts alone, as of modalities
-    return [
-        {name: draw(st.sampled_from("ab")) if few[name] else draw(VALUES) for name in names}
-        for _ in range(count)
-    ]
+    # Columns of texts alone, as of modalities, and of many that may begin alike, as of scenes.
+    kinds = st.sampled_from([VALUES, st.sampled_from("ab"), st.text("ab0", max_size=9)])
+    of = {name: draw(kinds) for name in names}
+    count = draw(st.sampled_from([1, 2, 5, 12])) if names else 0
+    return [{name: draw(of[name]) for name in names} for _ in range(count)]
 
 
 @given(pairs())
@@ -43,7 +42,18 @@ def test_names_are_written_once_with_a_digit_a_pair():
     made = [{"fixed": ("phase_contrast", "nfh")[n % 2]} for n in range(50)]
     assert columns(made)["fixed"] == {"texts": ["phase_contrast", "nfh"], "which": "01" * 25}
     many = [{"scene": f"slice{n}"} for n in range(11)]
-    assert columns(many)["scene"] == [pair["scene"] for pair in many]  # the control: no digit is 10
+    assert "which" not in columns(many)["scene"]  # the control: no digit is 10
+
+
+def test_what_many_names_begin_with_is_written_once():
+    made = [{"scene": f"patient26_slice{n:03d}"} for n in range(40, 90)]
+    numbers = [f"{n:02d}" for n in range(40, 90)]
+    assert columns(made)["scene"] == {"begin": "patient26_slice0", "rest": numbers}
+    long = [{"scene": 500 * "x" + pair["scene"]} for pair in made]
+    assert len(columns(long)["scene"]["begin"]) < 100  # what is read is bounded by what is written
+    assert lines(columns(long)) == long
+    others = [*made, {"scene": "core"}]
+    assert columns(others)["scene"] == [pair["scene"] for pair in others]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +67,11 @@ def test_names_are_written_once_with_a_digit_a_pair():
         {"texts": [1], "which": "00"},
         {"texts": "ab", "which": "01"},
         {"texts": ["a", "b"], "which": [0, 1]},
+        {"begin": "a"},
+        {"begin": "a" * 10_000, "rest": ["a", "b"]},
+        {"begin": 1, "rest": ["a", "b"]},
+        {"begin": "a", "rest": "bc"},
+        {"begin": "a", "rest": ["b", 1]},
     ],
 )
 def test_a_damaged_column_of_texts_is_refused(damage):
@@ -75,5 +90,7 @@ def test_a_damaged_count_is_no_crash(tmp_path, damage):
 
 
 def test_a_column_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="scene: expected 3 values, got 2"):
+        lines({"count": 3, "scene": {"begin": "slice", "rest": ["1", "2"]}})
     with pytest.raises(ValueError, match="row: expected 3 values, got 2"):
         lines({"count": 3, "width": 64, "row": [1, 2]})

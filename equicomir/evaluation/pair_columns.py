@@ -1,16 +1,21 @@
 """The pairs of a record, told once: much of what is said of them is the same for every pair.
 
 A run has fifty to two hundred pairs, each with its place and displacement, and hundreds of runs are
-published. Written by columns, with what all pairs share written once, and names once with a digit
-a pair for which, a record takes a quarter. What the gate said, a line a claim, is written likewise.
+published. Written by columns, with what all pairs share written once, names once with a digit a
+pair for which, and what many names begin with once, a record takes a quarter. What the gate said, a
+line a claim, is written likewise.
 """
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 _MOST = 10_000  # pairs that a record can say are all the same: its line would not grow with them
 
 _DIGITS = 10  # different texts of a column that a digit tells apart
+_LONGEST = (
+    99  # characters that many texts begin with: what is read is not much longer than its line
+)
 
 #: What a record holds of one pair: names and JSON values that are neither lists nor mappings.
 Line = dict[str, Any]
@@ -24,28 +29,34 @@ def columns(pairs: Sequence[Line]) -> dict[str, Any]:
 
     Returns:
         A column a name, and how many pairs there are, as ``count``. A column of few texts is those,
-        as ``texts``, and which of them each pair has, as ``which``.
+        as ``texts``, and which of them each pair has, as ``which``; one of many that begin alike
+        is what they begin with, as ``begin``, and the ``rest`` of each.
 
     Example:
         >>> columns([{"width": 64, "error": 0.5}, {"width": 64, "error": None}])
         {'count': 2, 'width': 64, 'error': [0.5, None]}
         >>> columns([{"fixed": "T1"}, {"fixed": "T2"}, {"fixed": "T2"}])["fixed"]
         {'texts': ['T1', 'T2'], 'which': '011'}
+        >>> columns([{"scene": f"slice{n}"} for n in range(20, 31)])["scene"]["begin"]
+        'slice'
     """
     found: dict[str, Any] = {"count": len(pairs)}
     for name in pairs[0] if pairs else ():
         values = [pair[name] for pair in pairs]
         # 0 and False, or 5 and 5.0, are equal and not the same.
         same = all(type(v) is type(values[0]) and v == values[0] for v in values)
-        found[name] = values[0] if same else _of_few_texts(values)
+        found[name] = values[0] if same else _of_texts(values)
     return found
 
 
-def _of_few_texts(values: list[Any]) -> Any:
-    texts = list(dict.fromkeys(values)) if all(type(v) is str for v in values) else []
-    if not 0 < len(texts) <= _DIGITS:
+def _of_texts(values: list[Any]) -> Any:
+    if not all(type(v) is str for v in values):
         return values
-    return {"texts": texts, "which": "".join(str(texts.index(v)) for v in values)}
+    texts = list(dict.fromkeys(values))
+    if len(texts) <= _DIGITS:
+        return {"texts": texts, "which": "".join(str(texts.index(v)) for v in values)}
+    begin = commonprefix(texts)[:_LONGEST]  # noqa: RUF071  # these are no paths
+    return {"begin": begin, "rest": [v[len(begin) :] for v in values]} if begin else values
 
 
 def lines(of: Mapping[str, Any]) -> list[Line]:
@@ -76,6 +87,10 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
 
 
 def _texts(name: str, of: Mapping[str, Any]) -> list[str]:
+    begin, rest = of.get("begin"), of.get("rest")
+    if isinstance(begin, str) and isinstance(rest, list):  # noqa: SIM102
+        if len(begin) <= _LONGEST and all(isinstance(v, str) for v in rest):
+            return [begin + v for v in rest]
     texts, which = of.get("texts"), of.get("which")
     if isinstance(texts, list) and isinstance(which, str) and which.isascii() and which.isdigit():
         at = [int(digit) for digit in which]
