@@ -93,8 +93,8 @@ def test_errors_are_those_of_the_protocol(number, family):
         patch.setattr(fig1, "ANGLES", (0, 75))
         right = fig1.turned
         patch.setattr(fig1, "turned", lambda x, d: right(x, d if x.dtype == image.dtype else -d))
-        wrong = fig1.turns({family: model}, "T1", image).errors[family][1]
-    assert wrong != pytest.approx(expected, abs=1e-2)
+        wrong = fig1.turns({family: model}, "T1", image).differences[family][1]
+    assert np.nanmax(np.abs(wrong - difference)) > 0.1  # their means may be alike by chance
 
 
 @given(st.integers(0, 10**6), st.sampled_from([90, 180, 270]))
