@@ -316,16 +316,20 @@ def test_nothing_outside_the_mask_counts(measure, seed, row, column, each):
 
 
 @given(seeds, gains)
-@some
+@few(4)
 def test_a_mask_of_a_window_is_as_good_as_the_window(seed, gain):
-    first, second = related(seed, 96)
     mask = torch.zeros(96, 96, dtype=torch.bool)
     mask[16:80, 24:72] = True
-    window = (..., slice(16, 80), slice(24, 72))
-    cut = [x[window] for x in (first, second)]
-    assert gradient_correlation(first, second, mask) == pytest.approx(gradient_correlation(*cut))
-    assert edge_f1(first, gain * second, mask) == pytest.approx(edge_f1(*cut), abs=0.01)
-    assert abs(edge_f1(first, second)[0] - edge_f1(*cut)[0]) > 1e-4
+    window, whole = (..., slice(16, 80), slice(24, 72)), []
+    for n in range(4):  # of one, the whole may score what the window does by chance
+        first, second = related(seed + n, 96)
+        cut = [x[window] for x in (first, second)]
+        found = gradient_correlation(first, second, mask)
+        assert found == pytest.approx(gradient_correlation(*cut))
+        expected = edge_f1(*cut)
+        assert edge_f1(first, gain * second, mask) == pytest.approx(expected, abs=0.005)
+        whole.append(abs(edge_f1(first, second)[0] - expected[0]))
+    assert max(whole) > 0.005
 
 
 @given(seeds, st.integers(0, 3))
