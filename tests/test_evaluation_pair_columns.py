@@ -45,6 +45,15 @@ def test_names_are_written_once_with_a_digit_a_pair():
     assert "which" not in columns(many)["scene"]  # the control: no digit is 10
 
 
+def test_one_name_after_the_other_is_written_as_runs():
+    made = [{"fixed": name} for name in ("T1", "T2") for _ in range(25)]
+    assert columns(made)["fixed"] == {"texts": ["T1", "T2"], "runs": [25, 25]}
+    # As many as a record may say are all alike, for what is read is to grow with what is written.
+    more = [{"fixed": "T1"}, *[{"fixed": "T2"}] * 10_000]
+    assert "runs" not in columns(more)["fixed"]
+    assert lines(columns(more)) == more
+
+
 def test_what_many_names_begin_with_is_written_once():
     made = [{"scene": f"patient26_slice{n:03d}"} for n in range(40, 90)]
     numbers = [f"{n:02d}" for n in range(40, 90)]
@@ -67,6 +76,11 @@ def test_what_many_names_begin_with_is_written_once():
         {"texts": [1], "which": "00"},
         {"texts": "ab", "which": "01"},
         {"texts": ["a", "b"], "which": [0, 1]},
+        {"texts": ["a"], "runs": [1, 1]},
+        {"texts": ["a", "b"], "runs": [2, 0]},
+        {"texts": ["a", "b"], "runs": [3, -1]},
+        {"texts": ["a", "b"], "runs": [True, True]},
+        {"texts": ["a"], "runs": [10**9]},
         {"begin": "a"},
         {"begin": "a" * 10_000, "rest": ["a", "b"]},
         {"begin": 1, "rest": ["a", "b"]},
@@ -92,5 +106,7 @@ def test_a_damaged_count_is_no_crash(tmp_path, damage):
 def test_a_column_of_another_length_is_refused():
     with pytest.raises(ValueError, match="scene: expected 3 values, got 2"):
         lines({"count": 3, "scene": {"begin": "slice", "rest": ["1", "2"]}})
+    with pytest.raises(ValueError, match="fixed: expected 3 values, got 2"):
+        lines({"count": 3, "fixed": {"texts": ["T1", "T2"], "runs": [1, 1]}})
     with pytest.raises(ValueError, match="row: expected 3 values, got 2"):
         lines({"count": 3, "width": 64, "row": [1, 2]})

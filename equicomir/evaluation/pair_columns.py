@@ -1,14 +1,15 @@
 """The pairs of a record, told once: much of what is said of them is the same for every pair.
 
 A run has fifty to two hundred pairs, each with its place and displacement, and hundreds of runs are
-published. Written by columns, with what all pairs share written once, names once with a digit a
-pair for which, and what many names begin with once, a record takes a quarter. What the gate said, a
-line a claim, is written likewise.
+published. Written by columns, with what all pairs share written once, and names in whichever form
+is shortest, a record takes a quarter. What the gate said, a line a claim, is written likewise.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from os.path import commonprefix
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 _MOST = 10_000  # pairs that a record can say are all the same: its line would not grow with them
 
@@ -16,6 +17,8 @@ _DIGITS = 10  # different texts of a column that a digit tells apart
 _LONGEST = (
     99  # characters that many texts begin with: what is read is not much longer than its line
 )
+
+T = TypeVar("T")
 
 #: What a record holds of one pair: names and JSON values that are neither lists nor mappings.
 Line = dict[str, Any]
@@ -28,15 +31,16 @@ def columns(pairs: Sequence[Line]) -> dict[str, Any]:
         pairs: all with the same names.
 
     Returns:
-        A column a name, and how many pairs there are, as ``count``. A column of few texts is those,
-        as ``texts``, and which of them each pair has, as ``which``; one of many that begin alike
-        is what they begin with, as ``begin``, and the ``rest`` of each.
+        A column a name, and how many pairs there are, as ``count``. A column of texts is the
+        shortest of a list; different ``texts``, and ``which`` of them each pair has; ``texts`` one
+        after the other, and of how many pairs each is, as ``runs``; and what all ``begin`` with,
+        and the ``rest`` of each.
 
     Example:
         >>> columns([{"width": 64, "error": 0.5}, {"width": 64, "error": None}])
         {'count': 2, 'width': 64, 'error': [0.5, None]}
-        >>> columns([{"fixed": "T1"}, {"fixed": "T2"}, {"fixed": "T2"}])["fixed"]
-        {'texts': ['T1', 'T2'], 'which': '011'}
+        >>> columns([{"fixed": "T1"}] * 25 + [{"fixed": "T2"}] * 25)["fixed"]
+        {'texts': ['T1', 'T2'], 'runs': [25, 25]}
         >>> columns([{"scene": f"slice{n}"} for n in range(20, 31)])["scene"]["begin"]
         'slice'
     """
@@ -52,11 +56,15 @@ def columns(pairs: Sequence[Line]) -> dict[str, Any]:
 def _of_texts(values: list[Any]) -> Any:
     if not all(type(v) is str for v in values):
         return values
-    texts = list(dict.fromkeys(values))
+    texts, begin = list(dict.fromkeys(values)), commonprefix(values)[:_LONGEST]  # noqa: RUF071
+    forms: list[Any] = [values, {"begin": begin, "rest": [v[len(begin) :] for v in values]}]
     if len(texts) <= _DIGITS:
-        return {"texts": texts, "which": "".join(str(texts.index(v)) for v in values)}
-    begin = commonprefix(texts)[:_LONGEST]  # noqa: RUF071  # these are no paths
-    return {"begin": begin, "rest": [v[len(begin) :] for v in values]} if begin else values
+        which = "".join(str(texts.index(v)) for v in values)
+        forms.append({"texts": texts, "which": which})
+    if len(values) <= _MOST:
+        runs = [(text, len(list(same))) for text, same in groupby(values)]
+        forms.append({"texts": [text for text, _ in runs], "runs": [n for _, n in runs]})
+    return min(forms, key=lambda form: len(json.dumps(form)))
 
 
 def lines(of: Mapping[str, Any]) -> list[Line]:
@@ -87,13 +95,20 @@ def lines(of: Mapping[str, Any]) -> list[Line]:
 
 
 def _texts(name: str, of: Mapping[str, Any]) -> list[str]:
-    begin, rest = of.get("begin"), of.get("rest")
-    if isinstance(begin, str) and isinstance(rest, list):  # noqa: SIM102
-        if len(begin) <= _LONGEST and all(isinstance(v, str) for v in rest):
-            return [begin + v for v in rest]
-    texts, which = of.get("texts"), of.get("which")
-    if isinstance(texts, list) and isinstance(which, str) and which.isascii() and which.isdigit():
+    """The texts of a column, in whichever form; what is read is bounded by what is written."""
+    begin, rest, texts = of.get("begin"), of.get("rest"), of.get("texts")
+    which, runs = of.get("which"), of.get("runs")
+    if isinstance(begin, str) and len(begin) <= _LONGEST and _are(rest, str):
+        return [begin + v for v in rest]
+    if _are(texts, str) and isinstance(which, str) and which.isascii() and which.isdigit():
         at = [int(digit) for digit in which]
-        if max(at) < len(texts) and all(isinstance(text, str) for text in texts):
+        if max(at) < len(texts):
             return [texts[n] for n in at]
+    if _are(texts, str) and _are(runs, int) and len(texts) == len(runs):  # noqa: SIM102
+        if all(n > 0 for n in runs) and sum(runs) <= _MOST:
+            return [text for text, n in zip(texts, runs, strict=True) for _ in range(n)]
     raise ValueError(f"{name}: expected texts and which of them each pair has; restore them.")
+
+
+def _are(values: Any, kind: type[T]) -> TypeGuard[list[T]]:
+    return isinstance(values, list) and all(type(v) is kind for v in values)

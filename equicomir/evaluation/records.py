@@ -75,6 +75,15 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _shortened(value: Any) -> Any:
+    """Floats with six digits, at any depth: what follows says nothing, and fills the files."""
+    if isinstance(value, Mapping):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def append(
     path: Path,
     outcomes: Sequence[Outcome],
@@ -92,7 +101,8 @@ def append(
         outcomes: of one method over the list.
         settings: what defines the run, if it is to be found by :func:`done`.
         facts: method, seeds, data (a fingerprint), seconds, ...; of what the gate said, ``gate``, a
-            mapping a claim, all of the same names.
+            mapping a claim, all of the same names. Of numbers that are not whole six digits are
+            kept.
 
     Raises:
         TypeError, ValueError: a fact is no JSON value; or the last line of the file is damaged.
@@ -101,9 +111,9 @@ def append(
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "records.jsonl"
-        >>> append(path, [], settings={"seed": 0}, method="search")
-        >>> [record["method"] for record in read(path)]
-        ['search']
+        >>> append(path, [], settings={"seed": 0}, method="search", loss=2 / 3)
+        >>> [(record["method"], record["loss"]) for record in read(path)]
+        [('search', 0.666667)]
     """
     pairs = [
         {
@@ -120,7 +130,7 @@ def append(
     defined = {} if settings is None else {"key": run_key(settings), "settings": settings}
     record = {
         **defined,
-        **facts,
+        **_shortened(facts),
         "versions": versions(),
         "machine": machine(),
         "pairs": pairs,
