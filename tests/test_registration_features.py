@@ -65,7 +65,7 @@ def test_keypoints_are_not_half_a_pixel_off(seed, turns):
     fixed = scene(seed, 96)[0].numpy()
     truth = rigid(-90 * turns, centre=image_centre(96, 96))
     found = features.register(fixed, np.rot90(fixed, turns, (1, 2)).copy())
-    assert corner_error(truth, found.moving_to_fixed, 96) < 0.03
+    assert corner_error(truth, found.moving_to_fixed, 96) < 0.1  # keypoints are found to a part
     quarter = rigid(0, (0.25, 0.25))  # what OpenCV's own default adds to every keypoint
     biased = quarter @ found.moving_to_fixed @ invert(quarter)
     assert corner_error(truth, biased, 96) > 0.3
