@@ -108,6 +108,7 @@ def test_in_float64_quarter_turns_are_exact_to_its_own_precision(
     make, architecture, generator, case
 ):
     encoder = moved(make(**architecture, generator=generator).double(), generator)
+    assume(is_open(encoder, case))  # of weights that close every path only rounding is left
     assert measured(quarter_turn_error, encoder, case) < 1e-10
 
 
@@ -264,6 +265,7 @@ def test_in_eval_mode_one_image_does_not_change_another(make, architecture, gene
     with torch.no_grad():
         together, alone = encoder(x), encoder(x[:1])
         in_training = encoder.train()(x)[:1] - encoder.train()(x[:1])
+    assume(together.std() > 1e-2)  # of weights that close nearly every path little is to be seen
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
     assert in_training.abs().max() > 1e-4  # there it does: the test can fail
 
