@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import few, seeds, shows_something
 
 from equicomir.evaluation.alignment import SUCCESS_FRACTION, corner_error
-from equicomir.geometry import image_centre, rigid, warp_image
+from equicomir.geometry import image_centre, inverse, rigid, warp_image
 from equicomir.images.instruments import (
     BRIGHTFIELD,
     FLUORESCENCE,
@@ -49,12 +49,15 @@ def test_one_seed_one_scene_bit_by_bit_another_seed_another(kind, size, seed, ot
     )
     assert first.name == again.name != second.name
     assert first.size == size
+    differ = []
     for name, image in first.images.items():
         assert image.shape == (1, *size)
         assert image.dtype == torch.float32
         assert torch.isfinite(image).all()
         assert torch.equal(image, again.images[name])
-        assert (image - second.images[name]).abs().max() > 0.1
+        assert not torch.equal(image, second.images[name])
+        differ.append(float((image - second.images[name]).abs().max()))
+    assert max(differ) > 0.1  # of a small scene one instrument may show next to nothing
 
 
 @given(KINDS, st.sampled_from([(96, 97), (97, 120), (128, 96)]), numbers)
@@ -176,6 +179,13 @@ def planted(kind, modality, seed, degrees, row, column):
     return [modality(view, generator=noise) for view in views], views, moving_to_fixed
 
 
+def shared_energy(image, other_to_image):
+    """What part of the energy of an image lies where another one shows it."""
+    inside = warp_image(image[None].double(), other_to_image)[1]
+    energy = (image[0].double() - image[0].double().mean()).square()
+    return float(energy[inside].sum() / energy.sum())
+
+
 #: How near the search comes without noise, in pixels: half of one, but on sparse, sharp fibres
 #: one (there the truth correlates with 0.998, as the next test shows, what it ends at with less).
 NEAR = {"second_harmonic": 0.05, "brightfield": 0.05, "fluorescence": 0.05}
@@ -188,6 +198,8 @@ MOVES = st.tuples(st.floats(-180, 180), st.floats(-12, 12), st.floats(-12, 12))
 def test_registration_recovers_the_planted_transform(modality, kind, seed, move):
     noisy, clean, truth = planted(kind, modality, seed, *move)
     assume(shows_something(clean[0][0].numpy()))
+    # At the coarsest scale the search weighs by the energy of whole images (docs/not_for.md).
+    assume(shared_energy(clean[0], inverse(truth)) > 0.5 and shared_energy(clean[1], truth) > 0.5)
     for images, near in ((clean, NEAR[modality.name]), (noisy, SUCCESS_FRACTION * 128)):
         fixed, moving = (image[0].double().numpy() for image in images)
         found = register(fixed, moving).moving_to_fixed
