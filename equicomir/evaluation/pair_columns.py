@@ -14,11 +14,9 @@ from typing import Any, TypeGuard, TypeVar
 _MOST = 10_000  # pairs that a record can say are all the same: its line would not grow with them
 
 _DIGITS = 10  # different texts of a column that a digit tells apart
-_LONGEST = (
-    99  # characters that many texts begin with: what is read is not much longer than its line
-)
+_LONGEST = 99  # characters that texts begin with: what is read grows with what is written
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: What a record holds of one pair: names and JSON values that are neither lists nor mappings.
 Line = dict[str, Any]
@@ -110,5 +108,5 @@ def _texts(name: str, of: Mapping[str, Any]) -> list[str]:
     raise ValueError(f"{name}: expected texts and which of them each pair has; restore them.")
 
 
-def _are(values: Any, kind: type[T]) -> TypeGuard[list[T]]:
+def _are(values: Any, kind: type[_T]) -> TypeGuard[list[_T]]:
     return isinstance(values, list) and all(type(v) is kind for v in values)

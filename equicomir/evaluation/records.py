@@ -13,7 +13,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +52,7 @@ def run_key(settings: Mapping[str, Any]) -> str:
         >>> run_key({"seed": 0, "minutes": 5}) == run_key({"minutes": 5.0, "seed": 0})
         True
     """
-    plain = _whole(json.loads(_json("settings", settings)))
+    plain = _each(json.loads(_json("settings", settings)), _whole)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -66,22 +66,22 @@ def _json(name: str, value: object) -> str:
         ) from error
 
 
-def _whole(value: Any) -> Any:
-    """Whole floats as integers, at any depth."""
-    if isinstance(value, dict):
-        return {name: _whole(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_whole(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _shortened(value: Any) -> Any:
-    """Floats with six digits, at any depth: what follows says nothing, and fills the files."""
+def _each(value: Any, change: Callable[[float], float]) -> Any:
+    """JSON values with every float changed, at any depth."""
     if isinstance(value, Mapping):
-        return {name: _shortened(inner) for name, inner in value.items()}
+        return {name: _each(inner, change) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_shortened(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+        return [_each(inner, change) for inner in value]
+    return change(value) if isinstance(value, float) else value
+
+
+def _whole(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def _shortened(value: float) -> float:
+    """Six digits: what follows says nothing, and fills the files."""
+    return float(f"{value:.6g}")
 
 
 def append(
@@ -130,7 +130,7 @@ def append(
     defined = {} if settings is None else {"key": run_key(settings), "settings": settings}
     record = {
         **defined,
-        **_shortened(facts),
+        **_each(facts, _shortened),
         "versions": versions(),
         "machine": machine(),
         "pairs": pairs,
