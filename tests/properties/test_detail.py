@@ -112,8 +112,8 @@ def test_coherence_is_its_definition(seed, size, pixels):
     first, second = related(seed, size)
     found, _ = coherence(first, second, segment_pixels=pixels)
     assert abs(found - naive_coherence(first, second, pixels)) < 1e-9
-    assert abs(found - naive_coherence(first, second, pixels, window=False)) > 1e-6
-    assert abs(found - naive_coherence(first, second, pixels, whitened=False)) > 1e-6
+    assert abs(found - naive_coherence(first, second, pixels, window=False)) > 1e-8
+    assert abs(found - naive_coherence(first, second, pixels, whitened=False)) > 1e-8
 
 
 @given(seeds, gains, offsets, st.floats(0, 4), st.integers(1, 3))
@@ -189,7 +189,7 @@ def test_a_channel_weighs_as_its_fine_structure(seed, gain):
     both = [torch.cat(pair, 1) for pair in ((first, faint[0]), (second, faint[1]))]
     assert alone - fine(*both)[0] < gain
     loud = [torch.cat(pair, 1) for pair in ((first, 50 * faint[0]), (second, 50 * faint[1]))]
-    assert alone - fine(*loud)[0] > 0.1
+    assert alone - fine(*loud)[0] > gain
 
 
 # --------------------------------------------------------------------------------- gradients
@@ -201,7 +201,7 @@ def test_gradient_correlation_is_symmetric_and_blind_to_gain_and_offset(
 ):
     first, second = related(seed, 32, channels=channels)
     found = gradient_correlation(first, second)
-    assert 0.02 < found < 1
+    assert 0 < found < 1
     assert gradient_correlation(second, first) == pytest.approx(found)
     assert gradient_correlation(first, gain * second + offset) == pytest.approx(found)
     assert gradient_correlation(first, first) == pytest.approx(1)
@@ -215,7 +215,7 @@ def test_gradient_correlation_is_the_mean_of_pearsons_coefficients(seed, size):
     assert gradient_correlation(first, second) == pytest.approx(np.mean(each))
     with_border = [gradient(x).square().sum(1).sqrt().flatten(1) for x in (first, second)]
     wrong = [np.corrcoef(*pair)[0, 1] for pair in zip(*with_border, strict=True)]
-    assert abs(np.mean(wrong) - np.mean(each)) > 1e-6
+    assert abs(np.mean(wrong) - np.mean(each)) > 1e-8
 
 
 @given(seeds)
@@ -247,7 +247,7 @@ def test_turning_and_mirroring_both_changes_nothing(seed, turns, mirrored):
 
 @given(seeds, gains, offsets)
 def test_edges_agree_with_themselves_symmetrically_whatever_gain_and_offset(seed, gain, offset):
-    first, second = related(seed, 48)
+    first, second = related(seed, 49)  # of 48, a threshold is one pixel's very value
     found, chance = edge_f1(first, second)
     assert 0 < chance < found < 1
     assert edge_f1(first, first)[0] == 1
@@ -321,7 +321,7 @@ def test_a_mask_of_a_window_is_as_good_as_the_window(seed, gain):
     mask = torch.zeros(96, 96, dtype=torch.bool)
     mask[16:80, 24:72] = True
     window, whole = (..., slice(16, 80), slice(24, 72)), []
-    for n in range(4):  # of one, the whole may score what the window does by chance
+    for n in range(6):  # of one, the whole may score what the window does by chance
         first, second = related(seed + n, 96)
         cut = [x[window] for x in (first, second)]
         found = gradient_correlation(first, second, mask)
@@ -343,7 +343,7 @@ def test_a_segment_that_touches_what_is_masked_is_skipped(seed, turns):
     pair = [turned(x, turns, False) for x in (first, second)]
     found = fine(*pair, turned(mask, turns, False))
     assert found == pytest.approx(fine(*half), abs=1e-9)
-    assert abs(found[0] - fine(*pair)[0]) > 1e-6
+    assert abs(found[0] - fine(*pair)[0]) > 1e-8
 
 
 # ------------------------------------------------------------------------------- all measures

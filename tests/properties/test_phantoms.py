@@ -114,6 +114,7 @@ def turned_view(size, turns):
 def test_a_rendered_quarter_turn_is_that_of_the_image(kind, modality, size, seed, turns):
     description = kind(size, generator=seeded(seed))
     straight = torch.rot90(render(description, modality, size), turns, (1, 2))
+    assume(np.ptp(straight.numpy()) > 1e-2)  # cells without collagen have no second harmonic
     view, turned_size = turned_view(size, turns)
     assert same(render(description, modality, turned_size, view), straight)
     if turns == 2:
@@ -130,6 +131,7 @@ def test_a_rendered_shift_is_a_shift_with_true_context(kind, modality, size, see
     large = (size[0] + 24, size[1] + 24)
     whole = render(description, modality, large, rigid(0, (-12, -12)))
     part = whole[:, 12 + row : 12 + row + size[0], 12 + column : 12 + column + size[1]]
+    assume(np.ptp(part.numpy()) > 1e-2)
     assert same(render(description, modality, size, rigid(0, (row, column))), part)
     if (row, column) != (0, 0):
         assert not same(render(description, modality, size, rigid(0, (-row, -column))), part)

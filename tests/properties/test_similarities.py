@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import cases
 
@@ -115,6 +115,8 @@ def test_what_lies_outside_the_mask_has_no_say(similarity, dtype, case):
 @given(cases())
 def test_gradients_agree_with_finite_differences(similarity, case):
     first, second = (x[..., :4, :4].requires_grad_() for x in batches(case, 1))
+    # The absolute value has a kink, which must not lie within the step of a difference.
+    assume((first[:, None] - second[None]).abs().min() > 1e-5)
     assert torch.autograd.gradcheck(partial(similarity, mask=None), (first, second), atol=1e-5)
 
 
