@@ -7,7 +7,7 @@ import torch
 
 from equicomir.properties import cases
 
-__all__ = ["architectures", "cases", "few", "seeds", "shows_something"]
+__all__ = ["architectures", "cases", "few", "numbers", "seeds", "shows_something"]
 
 _QUICK = 15  # examples of a property in the profile that is meant where a test says fewer
 
@@ -16,6 +16,11 @@ def few(examples: int) -> hypothesis.settings:
     """So many cases of a costly property, and in other profiles as many times more as elsewhere."""
     times = hypothesis.settings.default.max_examples / _QUICK
     return hypothesis.settings(max_examples=max(1, round(examples * times)))
+
+
+#: Seeds, but not nought: Hypothesis tries first where all is simplest, and one case alone would
+#: be that one, whatever is drawn anew.
+numbers = st.integers(0, 2**31 - 1).filter(bool)
 
 
 def seeds() -> st.SearchStrategy[torch.Generator]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import few, shows_something
+from strategies import few, numbers, shows_something
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import (
@@ -25,7 +25,6 @@ from equicomir.registration.distance_transforms import drawn, every_point, grey,
 
 WIDTH = 64
 QUICK = {"start_every_degrees": 20.0, "steps": 50}  # enough at this size, in a quarter of the time
-numbers = st.integers(0, 10**6)
 angles = st.floats(-180, 180)
 fractions = st.tuples(st.floats(-0.09, 0.09), st.floats(-0.09, 0.09))
 

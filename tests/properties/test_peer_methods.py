@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_records import script
-from strategies import few
+from strategies import few, numbers
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import corners, image_centre, rigid, transform_points, warp_image
@@ -27,7 +27,6 @@ WIDTH = 72
 CENTRE = image_centre(WIDTH, WIDTH)
 CORNER = rigid(0, (WIDTH / 2, WIDTH / 2))
 GOOD = 0.02 * WIDTH
-numbers = st.integers(0, 2**31 - 1)
 # Away from no turn and no shift, where a transform and its inverse are alike.
 signs, sizes = st.sampled_from([-1, 1]), st.floats(2, 4)
 shifts = st.tuples(*[st.builds(lambda sign, size: sign * size, signs, sizes)] * 2)

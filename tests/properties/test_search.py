@@ -8,7 +8,7 @@ import scipy.ndimage
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import few, seeds, shows_something
+from strategies import few, numbers, seeds, shows_something
 
 from equicomir.evaluation.alignment import corner_error
 from equicomir.geometry import image_centre, rigid, rotation_degrees, warp_image
@@ -28,7 +28,6 @@ from equicomir.registration.refine import climb, coefficients, interpolated
 
 KINDS = st.sampled_from([fibres, cells, vessels])
 MODALITIES = st.sampled_from([SECOND_HARMONIC, BRIGHTFIELD, FLUORESCENCE])
-numbers = st.integers(0, 2**31 - 1)
 angles = st.floats(-180, 180)
 shifts = st.tuples(st.floats(-6, 6), st.floats(-6, 6))
 WIDTH = 72

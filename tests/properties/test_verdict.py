@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import few, seeds
+from strategies import few, numbers, seeds
 
 from equicomir.geometry import image_centre, rigid, transform_points
 from equicomir.images.instruments import BRIGHTFIELD
@@ -38,7 +38,6 @@ from equicomir.registration.verdict import (
 )
 
 KINDS = st.sampled_from([fibres, cells, vessels])
-numbers = st.integers(0, 2**31 - 1)
 angles = st.floats(-180, 180)
 SIZE = (40, 40)
 NAMES = [f.name for f in fields(Evidence)]
