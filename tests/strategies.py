@@ -5,9 +5,18 @@ import hypothesis.strategies as st
 import numpy as np
 import torch
 
+from equicomir.geometry import warp_image
 from equicomir.properties import cases
 
-__all__ = ["architectures", "cases", "few", "numbers", "seeds", "shows_something"]
+__all__ = [
+    "architectures",
+    "cases",
+    "few",
+    "numbers",
+    "seeds",
+    "shared_energy",
+    "shows_something",
+]
 
 _QUICK = 15  # examples of a property in the profile that is meant where a test says fewer
 
@@ -50,3 +59,13 @@ def shows_something(image: np.ndarray) -> bool:
     rows, columns = (axis - middle for axis in np.ogrid[: len(image), : len(image)])
     inner = image[rows**2 + columns**2 < (0.8 * middle) ** 2]
     return bool((np.abs(inner - np.median(inner)) > 0.1 * np.ptp(image)).mean() > 0.05)
+
+
+def shared_energy(image: np.ndarray, other_to_image: np.ndarray) -> float:
+    """What part of the energy of an image, (height, width), lies where another one shows it.
+
+    At the coarsest scale the search weighs by the energy of whole images (docs/not_for.md).
+    """
+    _, inside = warp_image(torch.from_numpy(image)[None, None].double(), other_to_image)
+    energy = (image - image.mean()) ** 2
+    return float(energy[inside.numpy()].sum() / energy.sum())
