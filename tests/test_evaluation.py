@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import skimage
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import seeds
 
@@ -240,12 +240,15 @@ def test_the_patterns_fade_to_nothing_before_the_border(generator, degrees, size
 
 @given(seeds(), st.sampled_from([90.0, 180.0, -90.0]))
 def test_equivariance_error_ranks_steerable_below_plain(generator, degrees):
+    encoders = [make(widths=(1, 1), generator=generator).eval() for make in (steerable, plain)]
+    noise = torch.randn(1, 1, 64, 64, generator=generator)
+    with torch.no_grad():
+        # Of weights that close every path, nothing is left but rounding.
+        assume(all(encoder(noise).std((2, 3)).max() > 1e-2 for encoder in encoders))
     options = {"size": 64, "patterns": 1}
     errors = [
-        equivariance_error(
-            make(widths=(1, 1), generator=generator).eval(), angle, generator=generator, **options
-        )
-        for make in (steerable, plain)
+        equivariance_error(encoder, angle, generator=generator, **options)
+        for encoder in encoders
         for angle in (degrees, 30.0)
     ]
     assert errors[0] < 1e-5

@@ -287,12 +287,12 @@ def test_without_training_it_is_students_interval_over_the_units(number, count):
 @given(studies, numbers)
 def test_pairs_repeated_within_their_units_are_no_evidence(study, number):
     """The control: as units of their own they narrow the interval."""
-    first, second, units = drawn(replace(study, scenes=10), number)
+    first, second, units = drawn(replace(study, scenes=20), number)
     one = compare(first, second, units)
     again = compare(np.tile(first, 9), np.tile(second, 9), units * 9)
     np.testing.assert_allclose(one.deviations, again.deviations, atol=1e-12)
-    tiled = np.tile(first[0], 36), np.tile(second[0], 36)
-    alone = compare(*tiled, [*range(36 * len(units))])
+    tiled = np.tile(first[0], 9), np.tile(second[0], 9)
+    alone = compare(*tiled, [*range(9 * len(units))])
     assert alone.half_width() < compare(first[0], second[0], units).half_width()
 
 
