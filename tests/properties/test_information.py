@@ -24,6 +24,7 @@ from equicomir.registration.measures import (
 )
 from equicomir.registration.refine import climb, coefficients, interpolated
 from equicomir.registration.summit import halfway, summit
+from equicomir.registration.summit import height as height_at
 
 angles = st.floats(-180, 180)
 shifts = st.tuples(st.floats(-6, 6), st.floats(-6, 6))
@@ -266,7 +267,12 @@ def cut(seed, degrees, mirrored, scale):
 def test_mirrors_and_scales_are_found_where_asked_for(seed, degrees, mirrored, scale):
     fixed, moving, truth = cut(seed, degrees, mirrored, scale)
     found = information.register(fixed, moving, scales=(1.05, 1.15), mirrors=True).moving_to_fixed
-    assert corner_error(truth, found, WIDTH) < 0.01 * WIDTH
+    measure = information.mutual(8)
+    views = [view(measure, image[None], None) for image in (fixed, moving)]
+    shared = [height_at(measure, *views, matrix) for matrix in (found, truth)]
+    # Of one scene in forty more is shared elsewhere than at the truth, and that is found.
+    assert corner_error(truth, found, WIDTH) < 0.01 * WIDTH or shared[0] > shared[1]
+    assert shared[0] > 0.98 * shared[1]
     without = information.register(fixed, moving).moving_to_fixed  # the control: no rotation does
     assert corner_error(truth, without, WIDTH) > SUCCESS_FRACTION * WIDTH
 
