@@ -87,8 +87,8 @@ def test_to_an_encoder_exact_for_quarter_turns_their_rotated_pairs_say_nothing(
             )
             for f in (encoder, control)
         )
-    assert of_steerable < 1e-5
-    assert of_plain > 1e-5
+    assert of_steerable < 1e-10
+    assert of_plain > 1e-8  # either sign: two losses may come near each other by chance
 
 
 @given(st.sampled_from([1, 4, 8, 16]), seeds())
