@@ -25,7 +25,7 @@ test: $(READY)
 	$(BIN)/vulture equicomir experiments benchmarks mutants paper_figures tests \
 		--ignore-decorators $(CALLED_BY_OTHERS) --ignore-names $(NAMED_BY_OTHERS)
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --maxprocesses 4
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 figures: $(READY)
 	@missing=; for script in paper_figures/fig*.py paper_figures/table*_*.py; do \
@@ -50,7 +50,7 @@ flakes: $(FLAKES_READY)
 		case $$run in all*) what=;; *) what=tests/properties;; esac; \
 		seed=$$(date +%s); \
 		HYPOTHESIS_PROFILE=anew $(BIN)/pytest -p randomly --randomly-seed=$$seed -n auto \
-			--maxprocesses 4 $$what > .venv/flake.txt 2>&1; status=$$?; \
+			--maxprocesses 4 --dist worksteal $$what > .venv/flake.txt 2>&1; status=$$?; \
 		echo "run $$run, --randomly-seed=$$seed: $$(grep -E 'passed|failed|error' .venv/flake.txt | tail -1)"; \
 		[ $$status = 0 ] || { failed=$$((failed + 1)); grep -E '^(FAILED|ERROR)' .venv/flake.txt; }; \
 	done; echo "$$failed of 23 runs failed"; [ $$failed = 0 ]

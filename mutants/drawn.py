@@ -8,6 +8,7 @@ import ast
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -47,6 +48,7 @@ def spared(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     ]
 
 
+@cache
 def places(source: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
     """Every place that could be changed: by (line, column), the operators and their occurrences."""
     nodes, never = list(ast_nodes(get_ast(source))), spared(source)

@@ -96,6 +96,7 @@ def test_what_is_encoded_is_what_the_model_gives(tmp_path):
         )
 
 
+@pytest.mark.itk
 def test_masks_and_elastix_are_passed_on():
     pytest.importorskip("itk")
     model, image = model_of(), blocks(3)

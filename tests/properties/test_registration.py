@@ -119,6 +119,7 @@ def test_sift_recovers_a_planted_transform():
     assert corner_error(truth, found.moving_to_fixed, 128) < 1.0
 
 
+@pytest.mark.itk
 def test_elastix_recovers_a_planted_transform_of_an_inverted_image():
     fixed, moving, truth = planted(1, 130.0, (0.05, -0.02), width=96)
     found = elastix.register(fixed, -moving, start_every_degrees=120)
