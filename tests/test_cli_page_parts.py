@@ -185,7 +185,7 @@ def test_a_curve_is_drawn_through_every_score(seed, count, size, found):
     assert len(came) == len(finite)
     assert np.abs(came - finite).max(0)[0] < 0.05
     assert np.abs(came - finite).max(0)[1] < 1e-3 * np.ptp(values)
-    assert 3 <= len(values) <= 8
+    assert 4 <= len(values) <= 7
     at = re.search(rf'class="found" x1="{number}"', drawn)[1]
     assert abs(np.polyval(to_degrees, float(at)) - found) < 0.05
 

@@ -274,9 +274,12 @@ def _stretches(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, 
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers that span a range."""
+    """Four to seven round numbers that span a range."""
     spread = max(high - low, 1e-6 * max(1.0, abs(high)))
     power = 10 ** math.floor(math.log10(spread / 3))
-    step = max(f for f in (1, 2, 5, 10) if f * power <= spread / 2.5) * power
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, max(last, first + 1) + 1)]
+    for step in (power, 2 * power, 5 * power, 10 * power):
+        first = math.floor(low / step + 1e-9)
+        last = math.ceil((low + spread) / step - 1e-9)
+        if last - first <= 6:
+            break
+    return [round(n * step, 12) for n in range(first, last + 1)]
