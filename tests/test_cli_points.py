@@ -128,6 +128,7 @@ def test_what_turning_makes_untrue_is_taken_away(tmp_path):
         ("{", "Expecting property name"),
         ("3", "3 in place of a feature or geometry"),
         ('{"type": "Circle"}', '{"type": "Circle"} in place of a feature or geometry'),
+        ('{"type": ["Point"]}', '{"type": ["Point"]} in place of a feature or geometry'),
         ('[{"type": "Feature", "geometry": [3]}]', "3 in place of a feature"),
         ('{"type": "Point", "coordinates": 3}', "3 in place of a position [x, y]"),
         ('{"type": "Point", "coordinates": [3]}', "[3] in place of a position [x, y]"),

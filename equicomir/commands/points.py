@@ -174,7 +174,7 @@ def _parts(document: Any) -> Iterator[dict[str, Any]]:
             yield from _parts(part)
         return
     kind = document.get("type") if isinstance(document, dict) else None
-    if kind not in _INNER and kind not in _DEPTH:
+    if not isinstance(kind, str) or not (kind in _INNER or kind in _DEPTH):
         raise ValueError(f"{_short(document)} in place of a feature or geometry")
     yield document
     for name in _INNER.get(kind, ()):
