@@ -358,3 +358,17 @@ def test_a_slide_is_read_in_little_memory(tmp_path):
     size, megabytes = ran.stdout.split()
     assert size == "256"
     assert float(megabytes) < 60
+
+
+def test_pages_that_go_round_for_ever_end_in_one_sentence(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.arange(64, dtype=np.uint8).reshape(8, 8))
+    whole = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[0].offset
+    tags, last = int.from_bytes(whole[offset : offset + 2], "little"), len(whole)
+    end = offset + 2 + 12 * tags
+    whole[end : end + 4] = last.to_bytes(4, "little")
+    path.write_bytes(whole + bytes(2) + last.to_bytes(4, "little"))  # no tag, and itself the next
+    with pytest.raises(ValueError, match=r"a\.tif: expected a whole TIFF, got: .*circular"):
+        open_image(path)

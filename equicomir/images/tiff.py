@@ -48,6 +48,7 @@ def _notes(path: Path, messages: list[str]) -> list[str]:
 def open_tiff(path: Path, image: int | None, plane: int | slice | None) -> ImageFile:
     """Look into a TIFF; as :func:`equicomir.images.files.open_image`."""
     with listening() as messages, TiffFile(path) as tiff:
+        len(tiff.pages)  # counted first, a chain of pages that bites its tail is found; else never
         every = tiff.series
         _notes(path, messages)  # before anything is said of what damage has left
         series = _series(path, every, image)
