@@ -362,7 +362,7 @@ def test_a_slide_is_read_in_little_memory(tmp_path):
 
 def test_pages_that_go_round_for_ever_end_in_one_sentence(tmp_path):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.arange(64, dtype=np.uint8).reshape(8, 8))
+    tifffile.imwrite(path, np.arange(64, dtype=np.uint8).reshape(8, 8), metadata=None)
     whole = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[0].offset
